@@ -1,0 +1,99 @@
+"""Train SHIP++ on simulated pairs: seeded, resumable, everything in one config file.
+
+Usage: ``python pipelines/train.py pipelines/configs/naip.toml --train TRAIN.npz --val VAL.npz --out RUN``. The same
+command goes on from ``RUN/last.ckpt``. ``metrics.csv`` in the run's folder holds the curve; `pipelines/publish.py`
+turns the checkpoint into weights.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import click
+import lightning
+import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+from torch.utils.data import DataLoader, SequentialSampler
+
+from ship_geo.data.chips import ChipBatch, ChipPack, ChipSteps
+from ship_geo.data.simulation import SimulationConfig
+from ship_geo.nn import ShipPlusPlusConfig
+from ship_geo.training import PansharpeningTask, Schedule
+
+
+class _Remaining(SequentialSampler):
+    """Steps from `first` on: what is left of a run."""
+
+    def __init__(self, steps: ChipSteps, first: int) -> None:
+        super().__init__(steps)
+        self.first = first
+
+    def __iter__(self):
+        return iter(range(self.first, len(self.data_source)))
+
+    def __len__(self) -> int:
+        return len(self.data_source) - self.first
+
+
+def _whole(batch: ChipBatch) -> ChipBatch:
+    return batch
+
+
+@click.command()
+@click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--train", "train_pack", required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--val", "val_pack", required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path))
+@click.option("--threads", type=int, help="CPU threads; all cores when left out.")
+def main(config: Path, train_pack: Path, val_pack: Path, out: Path, threads: int | None) -> None:
+    """Train by CONFIG, or go on with the run in OUT."""
+    if threads:
+        torch.set_num_threads(threads)
+    settings = tomllib.loads(config.read_text())
+    run = settings["run"]
+    lightning.seed_everything(run["seed"])
+    schedule = Schedule(**settings["schedule"])
+    task = PansharpeningTask(
+        ShipPlusPlusConfig(**settings["network"]),
+        SimulationConfig(**{key: _tuples(value) for key, value in settings["simulation"].items()}),
+        schedule,
+        run["weight_decay"],
+    )
+    last = out / "last.ckpt"
+    first = torch.load(last, weights_only=True, map_location="cpu")["global_step"] if last.exists() else 0
+    steps = ChipSteps(ChipPack.from_file(train_pack), schedule.steps, run["batch_size"], run["region"], run["seed"])
+    checks = ChipSteps(ChipPack.from_file(val_pack), run["val_steps"], 4, 192, run["seed"] + 1)
+    trainer = lightning.Trainer(
+        default_root_dir=out,
+        max_steps=schedule.steps,
+        max_epochs=-1,
+        accelerator="auto",
+        devices=1,
+        precision=run["precision"] if torch.cuda.is_available() else "32-true",
+        gradient_clip_val=1.0,
+        logger=CSVLogger(out, name="", version=f"from_{first}"),
+        val_check_interval=min(run["val_every"], schedule.steps - first),
+        log_every_n_steps=50,
+        enable_progress_bar=False,
+        callbacks=[
+            EMAWeightAveraging(decay=run["ema"]),
+            ModelCheckpoint(out, filename="last", every_n_train_steps=run["save_every"], enable_version_counter=False),
+        ],
+    )
+    trainer.fit(
+        task,
+        DataLoader(steps, batch_size=None, sampler=_Remaining(steps, first), collate_fn=_whole),
+        DataLoader(checks, batch_size=None, collate_fn=_whole),
+        ckpt_path=last if first else None,
+        weights_only=True,
+    )
+
+
+def _tuples(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""The classical methods by name.
+
+For reports, the command line and the engine, which need a method as data. Not a plug-in system.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar
+
+from torch import Tensor
+
+from ship_geo.baselines.brovey import apply_brovey, fit_brovey
+from ship_geo.baselines.exp import apply_exp, fit_exp
+from ship_geo.baselines.gsa import apply_gsa, fit_gsa
+from ship_geo.baselines.mtf_glp import apply_glp_fs, apply_glp_hpm, fit_glp_fs, fit_glp_hpm
+from ship_geo.errors import ArgumentError
+from ship_geo.ops.moments import Moments
+
+C = TypeVar("C")
+
+
+@dataclass(frozen=True)
+class Method(Generic[C]):
+    """A classical method.
+
+    Attributes
+    ----------
+    name
+        Key in `METHODS`.
+    title
+        Name for people.
+    fit
+        Moments of the variables of `StackLayout` -> coefficients.
+    apply
+        (ms_up, pan, pan_low, coefficients) -> fused, all DN; (..., band, row, col).
+    citation
+        Where the method was published.
+    """
+
+    name: str
+    title: str
+    fit: Callable[[Moments], C]
+    apply: Callable[[Tensor, Tensor, Tensor, C], Tensor]
+    citation: str
+
+
+_ALL: tuple[Method[Any], ...] = (
+    Method("exp", "EXP (interpolated MS)", fit_exp, apply_exp, "Aiazzi et al. 2002, IEEE TGRS 40(10)"),
+    Method(
+        "brovey",
+        "Weighted Brovey",
+        fit_brovey,
+        apply_brovey,
+        "Gillespie et al. 1987, Remote Sensing of Environment 22(3)",
+    ),
+    Method("gsa", "Adaptive Gram-Schmidt (GSA)", fit_gsa, apply_gsa, "Aiazzi et al. 2007, IEEE TGRS 45(10)"),
+    Method("mtf-glp-fs", "MTF-GLP-FS", fit_glp_fs, apply_glp_fs, "Vivone et al. 2018, IEEE TIP 27(7)"),
+    Method("mtf-glp-hpm", "MTF-GLP-HPM", fit_glp_hpm, apply_glp_hpm, "Aiazzi et al. 2006, PE&RS 72(5)"),
+)
+
+METHODS: Mapping[str, Method[Any]] = MappingProxyType({method.name: method for method in _ALL})
+"""Every classical method by name."""
+
+
+def get_method(name: str) -> Method[Any]:
+    """Look a method up, ignoring case.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such method; the message lists those there are.
+    """
+    try:
+        return METHODS[name.lower()]
+    except KeyError:
+        msg = f"a classical method is one of {', '.join(METHODS)}, got {name!r}; choose one of them"
+        raise ArgumentError(msg) from None

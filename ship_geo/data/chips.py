@@ -1,0 +1,111 @@
+"""A packed array file of training chips: what training reads, with NumPy and torch alone.
+
+A pack is an ``.npz`` of ``chips`` (n, band, row, col) uint8 and ``city`` (n,) names; `pipelines/pack_chips.py` writes
+it from GeoTIFFs. Not for scenes: those are read through the TorchGeo dataset. Every draw is a function of the seed and
+the step alone, so training that goes on from a checkpoint sees the chips it would have seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ship_geo.errors import ProductError
+
+
+@dataclass(frozen=True)
+class ChipPack:
+    """Chips in memory with the statistics of the imagery around each.
+
+    Attributes
+    ----------
+    chips
+        (n, band, row, col) uint8, DN.
+    scene_mean, scene_std
+        (n, band) float32, DN, over all chips of the same city and year.
+    """
+
+    chips: Tensor
+    scene_mean: Tensor
+    scene_std: Tensor
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> ChipPack:
+        """Read a pack.
+
+        Raises
+        ------
+        ProductError
+            If the file is missing or is no pack.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as pack:
+                chips, groups = pack["chips"], pack["city"]
+        except (OSError, KeyError, ValueError) as error:
+            msg = f"training reads a pack of chips, got {path} ({error}); write one with pipelines/pack_chips.py"
+            raise ProductError(msg) from error
+        mean = np.zeros(chips.shape[:2], np.float32)
+        std = np.zeros_like(mean)
+        for group in np.unique(groups):
+            own = groups == group
+            values = chips[own].astype(np.float32)
+            mean[own], std[own] = values.mean((0, 2, 3)), values.std((0, 2, 3))
+        return cls(torch.from_numpy(chips), torch.from_numpy(mean), torch.from_numpy(std))
+
+
+class ChipBatch(NamedTuple):
+    """What one training step reads: regions of chips, the statistics around them and a seed for the simulation."""
+
+    chips: Tensor
+    scene_mean: Tensor
+    scene_std: Tensor
+    seed: int
+
+
+class ChipSteps(Dataset[ChipBatch]):
+    """One batch of random regions per training step.
+
+    Parameters
+    ----------
+    pack
+        The chips.
+    steps
+        Length.
+    batch_size
+        Regions per batch, each of another chip.
+    region
+        Rows and columns of a region, including both margins of the simulation.
+    seed
+        Of everything drawn; step i draws from (seed, i) alone.
+    """
+
+    def __init__(self, pack: ChipPack, steps: int, batch_size: int, region: int, seed: int) -> None:
+        self.pack, self.steps, self.batch_size, self.region, self.seed = pack, steps, batch_size, region, seed
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> ChipBatch:
+        if step >= self.steps:
+            raise IndexError(step)
+        random = np.random.default_rng((self.seed, step))
+        chosen = random.choice(len(self.pack.chips), self.batch_size, replace=len(self.pack.chips) < self.batch_size)
+        limit = self.pack.chips.shape[-1] - self.region + 1
+        corners = random.integers(0, limit, (self.batch_size, 2))
+        regions = [
+            self.pack.chips[i, :, r : r + self.region, c : c + self.region]
+            for i, (r, c) in zip(chosen, corners, strict=True)
+        ]
+        index = torch.from_numpy(chosen)
+        return ChipBatch(
+            torch.stack(regions),
+            self.pack.scene_mean[index],
+            self.pack.scene_std[index],
+            int(random.integers(2**62)),
+        )

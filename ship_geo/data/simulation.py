@@ -1,0 +1,258 @@
+"""Training pairs simulated from multi-band imagery: what a sensor would have delivered of a known reference.
+
+Torch alone, so that it runs where no geospatial library is installed, and on the device of its input. Every random
+number comes from the generator that is passed in. Not for degrading real pairs: see `ship_geo.degrade`.
+
+A sample draws its own sensor: ratio 2 or 4, an MTF gain per band, a sub-pixel shift between MS and PAN and among the
+bands, a PAN response that mixes the bands, bends with land cover and sees wavelengths which no band sees, blur, noise
+and haze. The MTF gains which the network is told are near the true ones, as a sensor table is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ship_geo.nn.inputs import BandStatistics, network_streams
+from ship_geo.ops.mtf import mtf_sigma
+from ship_geo.ops.resample import upsample
+
+MARGIN = 32
+"""Border of a simulated region whose filters have seen its edge; cut off, PAN pixels."""
+
+BLUR_RADIUS = 12
+DARKEST = 1e-3
+
+
+@dataclass(frozen=True)
+class SimulationConfig:
+    """Ranges from which every sample draws its sensor.
+
+    Attributes
+    ----------
+    ratios, ratio_weights
+        Ratios and how often each is drawn.
+    gnyq
+        Range of the MTF gain at Nyquist; bands of a sample lie within `gnyq_spread` of each other.
+    gnyq_error
+        Standard deviation of the gain which the network is told against the true one.
+    shift, band_shift
+        Largest PAN/MS shift, and of single bands, PAN pixels.
+    ref_blur, pan_blur
+        Largest standard deviation of the blur of the reference and of PAN, PAN pixels.
+    hidden, cover
+        Largest weight of the wavelengths that no band sees; standard deviation of the land-cover response.
+    noise
+        Largest standard deviation of the noise of MS and PAN, in units of the band's own.
+    haze
+        Largest offset added to every band, in units of its mean.
+    """
+
+    ratios: tuple[int, ...] = (4, 2)
+    ratio_weights: tuple[float, ...] = (0.8, 0.2)
+    gnyq: tuple[float, float] = (0.12, 0.45)
+    gnyq_spread: float = 0.04
+    gnyq_error: float = 0.02
+    shift: float = 0.4
+    band_shift: float = 0.1
+    ref_blur: float = 0.8
+    pan_blur: float = 0.8
+    hidden: float = 0.4
+    cover: float = 0.15
+    noise: float = 0.03
+    haze: float = 1.0
+
+
+@dataclass(frozen=True)
+class SimulatedBatch:
+    """Network streams and reference of a batch, standardised, without the margin."""
+
+    ms_stream: Tensor
+    guide_stream: Tensor
+    ref: Tensor
+    statistics: BandStatistics
+
+
+class _Draw:
+    """Random numbers of one batch from one generator, on the CPU for equal numbers on every device."""
+
+    def __init__(self, generator: torch.Generator, device: torch.device) -> None:
+        self.generator, self.device = generator, device
+
+    def uniform(self, shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> Tensor:
+        return (torch.rand(shape, generator=self.generator) * (high - low) + low).to(self.device)
+
+    def normal(self, shape: tuple[int, ...]) -> Tensor:
+        return torch.randn(shape, generator=self.generator).to(self.device)
+
+    def choice(self, weights: tuple[float, ...]) -> int:
+        return int(torch.multinomial(torch.tensor(weights), 1, generator=self.generator))
+
+
+def _filter_axis(values: Tensor, taps: Tensor) -> Tensor:
+    """Filter the last axis of (n, band, row, col) with taps (n, band, 2 BLUR_RADIUS + 1), edges repeated."""
+    n, band, row, col = values.shape
+    radius = taps.shape[-1] // 2
+    padded = functional.pad(values, (radius, radius, 0, 0), mode="replicate").reshape(1, n * band, row, -1)
+    return functional.conv2d(padded, taps.reshape(n * band, 1, 1, -1), groups=n * band).reshape(n, band, row, col)
+
+
+def gaussian_filter(values: Tensor, sigma: Tensor, shift: Tensor | None = None) -> Tensor:
+    """Blur and shift every band of every sample by its own Gaussian.
+
+    Parameters
+    ----------
+    values
+        (n, band, row, col).
+    sigma
+        (n, band) standard deviations, pixels.
+    shift
+        (n, band, 2) row and column by which the output samples the input further on, pixels.
+
+    Returns
+    -------
+    torch.Tensor
+        Like `values`.
+    """
+    offset = torch.arange(-BLUR_RADIUS, BLUR_RADIUS + 1, device=values.device, dtype=values.dtype)
+    zero = torch.zeros_like(sigma)
+    for axis in (1, 0):
+        centre = zero if shift is None else shift[..., axis]
+        width = sigma.clamp(min=0.3)[..., None]
+        taps = torch.exp(-0.5 * ((offset - centre[..., None]) / width) ** 2)
+        values = _filter_axis(values, taps / taps.sum(-1, keepdim=True)).mT
+    return values
+
+
+def _pan_response(ref: Tensor, draw: _Draw, config: SimulationConfig) -> Tensor:
+    """PAN as a random mix of the bands that bends with land cover and sees what no band sees; (n, 1, row, col)."""
+    n, band = ref.shape[:2]
+    weights = -torch.log(draw.uniform((n, band, 1, 1), 1e-6, 1.0))
+    mix = (ref * weights / weights.sum(1, keepdim=True)).sum(1, keepdim=True)
+    one, other = ref[:, 0:1], ref[:, 1:2]
+    third, fourth = ref[:, -1:], ref[:, -2:-1]
+    index = (one - other) / (one + other).clamp(min=DARKEST)
+    unseen = torch.sqrt((third * fourth).clamp(min=DARKEST)) * (1 + 0.5 * draw.normal((n, 1, 1, 1)) * index)
+    share = draw.uniform((n, 1, 1, 1), 0, config.hidden)
+    bent = ((1 - share) * mix + share * unseen) * (1 + config.cover * draw.normal((n, 1, 1, 1)) * index)
+    power = torch.exp(0.15 * draw.normal((n, 1, 1, 1)))
+    return bent.clamp(min=DARKEST) ** power
+
+
+def _spatial(values: Tensor) -> tuple[Tensor, Tensor]:
+    return values.mean((-2, -1), keepdim=True), values.std((-2, -1), keepdim=True).clamp(min=DARKEST)
+
+
+def band_statistics(ms_up: Tensor, pan: Tensor, pan_low: Tensor) -> BandStatistics:
+    """Statistics of each sample over its own pixels; arguments as in `network_streams`."""
+    ms_mean, ms_std = _spatial(ms_up)
+    pan_mean, pan_std = _spatial(pan)
+    low_mean, low_std = _spatial(pan_low)
+    deviation = pan - pan_mean
+    shared = ((pan_low - low_mean) * deviation).mean((-2, -1), keepdim=True).clamp(min=DARKEST**2)
+    gain = ((ms_up - ms_mean) * deviation).mean((-2, -1), keepdim=True) / shared
+    return BandStatistics(ms_mean, ms_std, pan_mean, pan_std, low_mean, low_std, gain)
+
+
+def _towards_scene(s: BandStatistics, mean_step: Tensor, spread: Tensor, draw: _Draw) -> BandStatistics:
+    """Move a region's statistics towards those of the scene around it, which a network is given in the field."""
+    n, band = s.ms_mean.shape[:2]
+    share = draw.uniform((n, 1, 1, 1))
+    step, factor = share * mean_step, spread**share
+    step_pan, factor_pan = step.mean(1, keepdim=True), factor.mean(1, keepdim=True)
+    jitter = torch.exp(0.1 * draw.normal((n, 1, 1, 1)) + 0.05 * draw.normal((n, band, 1, 1)))
+    return BandStatistics(
+        s.ms_mean + step * s.ms_std,
+        s.ms_std * factor,
+        s.pan_mean + step_pan * s.pan_std,
+        s.pan_std * factor_pan,
+        s.pan_low_mean + step_pan * s.pan_low_std,
+        s.pan_low_std * factor_pan,
+        s.gain * jitter,
+    )
+
+
+def simulate(
+    chips: Tensor,
+    generator: torch.Generator,
+    scene_mean: Tensor,
+    scene_std: Tensor,
+    config: SimulationConfig | None = None,
+) -> SimulatedBatch:
+    """Turn chips into what a random sensor would have seen of them.
+
+    Parameters
+    ----------
+    chips
+        (n, band, row, col) uint8 or float, DN; rows and columns are multiples of 4 and exceed twice `MARGIN`.
+    generator
+        Source of every random number, on the CPU.
+    scene_mean, scene_std
+        (n, band) of the imagery around each chip, DN.
+    config
+        Ranges; the defaults trained the shipped weights.
+
+    Returns
+    -------
+    SimulatedBatch
+        Rows and columns shorter by twice `MARGIN`.
+    """
+    config = config or SimulationConfig()
+    draw = _Draw(generator, chips.device)
+    n, band, row, col = chips.shape
+    values = (chips.float() + 1) / 256
+    order = torch.randperm(band, generator=generator).to(chips.device)
+    values, around_mean, around_std = values[:, order], scene_mean[:, order] / 256, scene_std[:, order] / 256
+    if draw.uniform((1,)).item() < 0.5:  # noqa: PLR2004  a fair coin
+        values = values.mT
+    values = values.flip([axis for axis in (-2, -1) if draw.uniform((1,)).item() < 0.5])  # noqa: PLR2004
+    own_mean, own_std = _spatial(values)
+    mean_step = ((around_mean[..., None, None] - own_mean) / own_std).clamp(-3, 3)
+    spread = (around_std[..., None, None] / own_std).clamp(0.5, 5)
+
+    pan = _pan_response(values, draw, config)
+    pan = gaussian_filter(pan, draw.uniform((n, 1), 0, config.pan_blur))
+    ref = gaussian_filter(values, draw.uniform((n, 1), 0, config.ref_blur).expand(n, band))
+    ref = ref + draw.uniform((n, 1, 1, 1), 0, config.haze) ** 2 * draw.uniform((n, band, 1, 1)) * own_mean
+    pan = pan + draw.uniform((n, 1, 1, 1), 0, config.haze) ** 2 * pan.mean((-2, -1), keepdim=True)
+
+    ratio = config.ratios[draw.choice(config.ratio_weights)]
+    ms_up, pan_low = _observe(ref, pan, ratio, draw, config)
+    pan = pan + _noise_like(pan, draw, config)
+    statistics = _towards_scene(band_statistics(ms_up, pan, pan_low), mean_step, spread, draw)
+    inner = (..., slice(MARGIN, row - MARGIN), slice(MARGIN, col - MARGIN))
+    ms_stream, guide_stream = network_streams(ms_up[inner], pan[inner], pan_low[inner], statistics)
+    target = (ref[inner] - statistics.ms_mean) / statistics.ms_std
+    return SimulatedBatch(ms_stream, guide_stream, target, statistics)
+
+
+def _noise_like(values: Tensor, draw: _Draw, config: SimulationConfig) -> Tensor:
+    amount = draw.uniform((values.shape[0], 1, 1, 1), 0, config.noise) * values.std((-2, -1), keepdim=True)
+    return amount * draw.normal(tuple(values.shape))
+
+
+def _observe(ref: Tensor, pan: Tensor, ratio: int, draw: _Draw, config: SimulationConfig) -> tuple[Tensor, Tensor]:
+    """MS through the true MTF and shift, interpolated back; PAN through the MTF the network is told."""
+    n, band, row, col = ref.shape
+    low, high = config.gnyq
+    centre = draw.uniform((n, 1), low, high)
+    gnyq = (centre + draw.uniform((n, band), -config.gnyq_spread, config.gnyq_spread)).clamp(0.08, 0.6)
+    told = (gnyq + config.gnyq_error * draw.normal((n, band))).clamp(0.08, 0.6)
+    shift = draw.uniform((n, 1, 2), -config.shift, config.shift) + draw.uniform(
+        (n, band, 2), -config.band_shift, config.band_shift
+    )
+    half = torch.full_like(shift, (ratio - 1) / 2)
+
+    def decimate(values: Tensor, gains: Tensor, offset: Tensor) -> Tensor:
+        sigma = torch.sqrt(-2 * torch.log(gains)) * (mtf_sigma(torch.e**-0.5, ratio))
+        return gaussian_filter(values, sigma, offset)[..., ::ratio, ::ratio]
+
+    ms = decimate(ref, gnyq, half + shift)
+    ms = ms + _noise_like(ms, draw, config)
+    shape, steps = (row, col), (float(ratio), float(ratio))
+    ms_up = upsample(ms, shape, steps, (0.0, 0.0))
+    pan_low = upsample(decimate(pan.expand(-1, band, -1, -1), told, half), shape, steps, (0.0, 0.0))
+    return ms_up, pan_low

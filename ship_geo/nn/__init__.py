@@ -1,0 +1,12 @@
+"""Networks: SHIP as published, SHIP++, and what they are made of.
+
+Tensor code only: nothing here knows of files of imagery, coordinates or sensors. Weights on disk are the business of
+``nn.checkpoint`` and ``nn.weights``.
+"""
+
+from __future__ import annotations
+
+from ship_geo.nn.ship import Ship, ShipConfig
+from ship_geo.nn.ship_plus_plus import ShipPlusPlus, ShipPlusPlusConfig
+
+__all__ = ["Ship", "ShipConfig", "ShipPlusPlus", "ShipPlusPlusConfig"]

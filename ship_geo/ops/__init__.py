@@ -1,0 +1,1 @@
+"""Tensor functions without geography: modulation transfer, resampling, masks, moments."""

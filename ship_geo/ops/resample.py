@@ -1,0 +1,170 @@
+"""Going between the MS and the PAN grid with the exact ratio and phase, as one small matrix per axis.
+
+Blur, sub-pixel phase and decimation are one operation (`axis_decimate`), interpolation is another
+(`axis_interpolate`); both are separable, so an image is moved by ``rows @ image @ cols.T``. Not for arbitrary warps.
+
+The convention that could surprise: ``phase`` is the outer corner of MS pixel 0 on the PAN axis, in PAN pixels, so
+the centre of MS pixel k lies at PAN index ``phase + ratio * (k + 0.5) - 0.5``. Samples beyond the array repeat its edge.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ship_geo.ops.mtf import RADIUS, mtf_sigma, mtf_taps
+
+
+def ms_centres(n_ms: int, ratio: float, phase: float) -> NDArray[np.float64]:
+    """PAN indices of the centres of the first `n_ms` MS pixels, float64."""
+    return phase + ratio * (np.arange(n_ms) + 0.5) - 0.5
+
+
+def _fold(weights: NDArray[np.float64], first: int, n_sample: int) -> Tensor:
+    """Give the weight of samples beyond the array to its edge; column 0 of `weights` stands for index `first`."""
+    index = np.clip(first + np.arange(weights.shape[1]), 0, n_sample - 1)
+    matrix = np.zeros((weights.shape[0], n_sample))
+    np.add.at(matrix, (slice(None), index), weights)
+    return torch.from_numpy(matrix.astype(np.float32))
+
+
+@lru_cache(maxsize=256)
+def axis_decimate(n_ms: int, n_pan: int, ratio: float, phase: float, gnyq: float) -> Tensor:
+    """Matrix that blurs one PAN axis with the band's MTF and samples it at the MS pixel centres.
+
+    Parameters
+    ----------
+    n_ms, n_pan
+        Lengths of the axis on either grid.
+    ratio
+        MS pixel size / PAN pixel size along this axis.
+    phase
+        Outer corner of MS pixel 0, PAN pixels.
+    gnyq
+        Gain of the band's MTF at the MS Nyquist frequency.
+
+    Returns
+    -------
+    torch.Tensor
+        (n_ms, n_pan) float32; each row sums to one. Shared between callers: do not write into it.
+    """
+    centres = np.clip(ms_centres(n_ms, ratio, phase), -RADIUS, n_pan - 1 + RADIUS)
+    first = -2 * RADIUS - 1
+    index = np.arange(first, n_pan + 2 * RADIUS + 1)
+    return _fold(mtf_taps(index - centres[:, None], mtf_sigma(gnyq, ratio)), first, n_pan)
+
+
+@lru_cache(maxsize=256)
+def axis_interpolate(n_pan: int, n_ms: int, ratio: float, phase: float) -> Tensor:
+    """Matrix that interpolates one MS axis at every PAN pixel centre by cubic convolution (a = -1/2).
+
+    Parameters
+    ----------
+    n_pan, n_ms
+        Lengths of the axis on either grid.
+    ratio
+        MS pixel size / PAN pixel size along this axis.
+    phase
+        Outer corner of MS pixel 0, PAN pixels.
+
+    Returns
+    -------
+    torch.Tensor
+        (n_pan, n_ms) float32; each row sums to one, linear ramps are kept. Shared between callers: do not write into it.
+
+    References
+    ----------
+    R. Keys, "Cubic convolution interpolation for digital image processing", IEEE TASSP 29(6), 1981, eq. 15.
+    """
+    position = np.clip((np.arange(n_pan) + 0.5 - phase) / ratio - 0.5, -1, n_ms)
+    first = -3
+    index = np.arange(first, n_ms + 3)
+    return _fold(_keys(np.abs(position[:, None] - index)), first, n_ms)
+
+
+def _keys(distance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Keys' cubic with a = -1/2 at non-negative distances."""
+    near = (1.5 * distance - 2.5) * distance**2 + 1
+    far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
+    return np.where(distance < 1, near, np.where(distance < 2, far, 0.0))  # noqa: PLR2004  the kernel's own knots
+
+
+def apply_axes(values: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
+    """Apply one matrix to the row axis and one to the column axis.
+
+    Parameters
+    ----------
+    values
+        (..., row, col).
+    rows, cols
+        (..., row', row) and (..., col', col), broadcast against the leading axes of `values`.
+
+    Returns
+    -------
+    torch.Tensor
+        (..., row', col').
+    """
+    return rows @ values @ cols.mT
+
+
+def upsample(ms: Tensor, shape: tuple[int, int], ratio: tuple[float, float], phase: tuple[float, float]) -> Tensor:
+    """Interpolate MS onto the PAN grid.
+
+    Parameters
+    ----------
+    ms
+        (..., row, col) on the MS grid.
+    shape
+        (row, col) of the PAN grid.
+    ratio, phase
+        (row, col); see the module's convention.
+
+    Returns
+    -------
+    torch.Tensor
+        (..., row, col) of `shape`.
+    """
+    rows, cols = (
+        axis_interpolate(shape[i], ms.shape[i - 2], ratio[i], phase[i]).to(ms.device, ms.dtype) for i in (0, 1)
+    )
+    return apply_axes(ms, rows, cols)
+
+
+def degrade(
+    pan: Tensor,
+    shape: tuple[int, int],
+    ratio: tuple[float, float],
+    phase: tuple[float, float],
+    gnyq: tuple[float, ...],
+) -> Tensor:
+    """Blur each band with its MTF and sample it on the MS grid.
+
+    Parameters
+    ----------
+    pan
+        (..., band, row, col) on the PAN grid; one band is shared by all gains.
+    shape
+        (row, col) of the MS grid.
+    ratio, phase
+        (row, col); see the module's convention.
+    gnyq
+        Gain at Nyquist of each band.
+
+    Returns
+    -------
+    torch.Tensor
+        (..., len(gnyq), row, col) of `shape`.
+    """
+    rows, cols = (
+        torch.stack([axis_decimate(shape[i], pan.shape[i - 2], ratio[i], phase[i], gain) for gain in gnyq]).to(
+            pan.device, pan.dtype
+        )
+        for i in (0, 1)
+    )
+    if len(set(gnyq)) == 1:
+        rows, cols = rows[0], cols[0]
+    return apply_axes(pan, rows, cols).expand(*pan.shape[:-3], len(gnyq), *shape)

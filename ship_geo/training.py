@@ -1,0 +1,95 @@
+"""The Lightning task that trains SHIP++ for pan-sharpening on simulated pairs.
+
+Not for running training: `pipelines/train.py` reads the config, builds the trainer and publishes the weights. The
+learning rate rises, stays, and falls over the last steps, so that a run can be prolonged before its fall without harm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import lightning
+import torch
+from torch import Tensor
+
+from ship_geo.data.chips import ChipBatch
+from ship_geo.data.simulation import SimulatedBatch, SimulationConfig, simulate
+from ship_geo.losses import pansharpening_loss
+from ship_geo.nn.ship_plus_plus import ShipPlusPlus, ShipPlusPlusConfig
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Learning rate over steps: linear rise, plateau at `rate`, linear fall to zero over the last `fall` steps."""
+
+    rate: float = 1e-3
+    rise: int = 200
+    steps: int = 10000
+    fall: int = 3000
+
+    def factor(self, step: int) -> float:
+        """Fraction of `rate` at `step`."""
+        return max(0.0, min(1.0, (step + 1) / self.rise, (self.steps - step) / self.fall))
+
+
+class PansharpeningTask(lightning.LightningModule):
+    """Trains a network on batches of chips; simulation runs on the task's device.
+
+    Parameters
+    ----------
+    config
+        The network.
+    simulation
+        Ranges of the simulated sensors.
+    schedule
+        Learning rate.
+    weight_decay
+        Of AdamW.
+    """
+
+    def __init__(
+        self,
+        config: ShipPlusPlusConfig,
+        simulation: SimulationConfig,
+        schedule: Schedule,
+        weight_decay: float = 1e-4,
+    ) -> None:
+        super().__init__()
+        self.network = ShipPlusPlus(config).to(memory_format=torch.channels_last)
+        self.simulation, self.schedule, self.weight_decay = simulation, schedule, weight_decay
+
+    def forward(self, ms_stream: Tensor, guide_stream: Tensor) -> Tensor:
+        """Run the network on channels-last streams."""
+        last = torch.channels_last
+        fused: Tensor = self.network(
+            ms_stream.contiguous(memory_format=last), guide_stream.contiguous(memory_format=last)
+        )
+        return fused
+
+    def _simulate(self, batch: ChipBatch) -> SimulatedBatch:
+        generator = torch.Generator().manual_seed(batch.seed)
+        return simulate(batch.chips, generator, batch.scene_mean, batch.scene_std, self.simulation)
+
+    def training_step(self, batch: ChipBatch, _: int) -> Tensor:
+        """Loss of one batch."""
+        pair = self._simulate(batch)
+        loss = pansharpening_loss(self(pair.ms_stream, pair.guide_stream), pair.ref)
+        self.log("train/loss", loss, batch_size=len(batch.chips))
+        return loss
+
+    def validation_step(self, batch: ChipBatch, _: int) -> None:
+        """Log the loss, and the error against that of the regression detail (MTF-GLP-FS) on the same pairs."""
+        pair = self._simulate(batch)
+        fused = self(pair.ms_stream, pair.guide_stream)
+        n_band = fused.shape[1]
+        injected = pair.ms_stream[:, :n_band] + pair.ms_stream[:, n_band : 2 * n_band]
+        error, opponent = ((part - pair.ref).square().mean((1, 2, 3)).sqrt() for part in (fused, injected))
+        size = len(batch.chips)
+        self.log("val/loss", pansharpening_loss(fused, pair.ref), batch_size=size)
+        self.log("val/rmse_ratio", (error / opponent).mean(), batch_size=size)
+
+    def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[dict[str, object]]]:
+        """AdamW with the schedule, stepped every batch."""
+        optimizer = torch.optim.AdamW(self.network.parameters(), lr=self.schedule.rate, weight_decay=self.weight_decay)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule.factor)
+        return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
