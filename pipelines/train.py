@@ -9,36 +9,35 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 import lightning
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
-from torch.utils.data import DataLoader, SequentialSampler
+from torch.utils.data import DataLoader, Sampler
 
-from ship_geo.data.chips import ChipBatch, ChipPack, ChipSteps
+from ship_geo.data.chips import ChipPack, ChipSteps
 from ship_geo.data.simulation import SimulationConfig
 from ship_geo.nn import ShipPlusPlusConfig
 from ship_geo.training import PansharpeningTask, Schedule
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-class _Remaining(SequentialSampler):
-    """Steps from `first` on: what is left of a run."""
 
-    def __init__(self, steps: ChipSteps, first: int) -> None:
-        super().__init__(steps)
-        self.first = first
+class _Remaining(Sampler[int]):
+    """Steps from `first` on. Its length is that of the whole run: the trainer counts on from its checkpoint."""
 
-    def __iter__(self):
-        return iter(range(self.first, len(self.data_source)))
+    def __init__(self, steps: int, first: int) -> None:
+        self.steps, self.first = steps, first
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.first, self.steps))
 
     def __len__(self) -> int:
-        return len(self.data_source) - self.first
-
-
-def _whole(batch: ChipBatch) -> ChipBatch:
-    return batch
+        return self.steps
 
 
 @click.command()
@@ -55,6 +54,11 @@ def main(config: Path, train_pack: Path, val_pack: Path, out: Path, threads: int
     run = settings["run"]
     lightning.seed_everything(run["seed"])
     schedule = Schedule(**settings["schedule"])
+    if schedule.steps % run["save_every"]:
+        msg = (
+            f"steps are a multiple of save_every, got {schedule.steps} and {run['save_every']}; the last would be lost"
+        )
+        raise click.UsageError(msg)
     task = PansharpeningTask(
         ShipPlusPlusConfig(**settings["network"]),
         SimulationConfig(**{key: _tuples(value) for key, value in settings["simulation"].items()}),
@@ -64,7 +68,7 @@ def main(config: Path, train_pack: Path, val_pack: Path, out: Path, threads: int
     last = out / "last.ckpt"
     first = torch.load(last, weights_only=True, map_location="cpu")["global_step"] if last.exists() else 0
     steps = ChipSteps(ChipPack.from_file(train_pack), schedule.steps, run["batch_size"], run["region"], run["seed"])
-    checks = ChipSteps(ChipPack.from_file(val_pack), run["val_steps"], 4, 192, run["seed"] + 1)
+    checks = ChipSteps(ChipPack.from_file(val_pack), run["val_steps"], 4, run["val_region"], run["seed"] + 1)
     trainer = lightning.Trainer(
         default_root_dir=out,
         max_steps=schedule.steps,
@@ -74,7 +78,7 @@ def main(config: Path, train_pack: Path, val_pack: Path, out: Path, threads: int
         precision=run["precision"] if torch.cuda.is_available() else "32-true",
         gradient_clip_val=1.0,
         logger=CSVLogger(out, name="", version=f"from_{first}"),
-        val_check_interval=min(run["val_every"], schedule.steps - first),
+        val_check_interval=min(run["val_every"], schedule.steps),
         log_every_n_steps=50,
         enable_progress_bar=False,
         callbacks=[
@@ -84,14 +88,14 @@ def main(config: Path, train_pack: Path, val_pack: Path, out: Path, threads: int
     )
     trainer.fit(
         task,
-        DataLoader(steps, batch_size=None, sampler=_Remaining(steps, first), collate_fn=_whole),
-        DataLoader(checks, batch_size=None, collate_fn=_whole),
+        DataLoader(steps, batch_size=None, sampler=_Remaining(len(steps), first)),
+        DataLoader(checks, batch_size=None),
         ckpt_path=last if first else None,
         weights_only=True,
     )
 
 
-def _tuples(value: object) -> object:
+def _tuples(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 

@@ -1,6 +1,7 @@
 """Training losses on standardised images: absolute and squared error with structural dissimilarity.
 
-Not for reporting quality: see `ship_geo.metrics`. Convention: (n, band, row, col), units of the scene's standard deviation.
+Not for reporting quality: see `ship_geo.metrics`. Convention: (n, band, row, col), units of the scene's
+standard deviation.
 """
 
 from __future__ import annotations

@@ -10,22 +10,38 @@ from dataclasses import dataclass
 
 import lightning
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from ship_geo.data.chips import ChipBatch
 from ship_geo.data.simulation import SimulatedBatch, SimulationConfig, simulate
+from ship_geo.errors import ArgumentError
 from ship_geo.losses import pansharpening_loss
 from ship_geo.nn.ship_plus_plus import ShipPlusPlus, ShipPlusPlusConfig
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Learning rate over steps: linear rise, plateau at `rate`, linear fall to zero over the last `fall` steps."""
+    """Learning rate over steps: linear rise, plateau at `rate`, linear fall to zero over the last `fall` steps.
+
+    Attributes
+    ----------
+    rate
+        Largest learning rate.
+    rise, steps, fall
+        Steps of the rise, of the whole run and of the fall, each at least 1.
+    """
 
     rate: float = 1e-3
     rise: int = 200
     steps: int = 10000
     fall: int = 3000
+
+    def __post_init__(self) -> None:
+        """Refuse a schedule without rise, run or fall."""
+        if min(self.rise, self.steps, self.fall) < 1:
+            msg = f"rise, steps and fall of a schedule are at least 1, got {self}; correct the config"
+            raise ArgumentError(msg)
 
     def factor(self, step: int) -> float:
         """Fraction of `rate` at `step`."""
@@ -68,7 +84,9 @@ class PansharpeningTask(lightning.LightningModule):
 
     def _simulate(self, batch: ChipBatch) -> SimulatedBatch:
         generator = torch.Generator().manual_seed(batch.seed)
-        return simulate(batch.chips, generator, batch.scene_mean, batch.scene_std, self.simulation)
+        # in float32 whatever the trainer's precision: autocast would round the reference itself to bfloat16
+        with torch.autocast(batch.chips.device.type, enabled=False):
+            return simulate(batch.chips, generator, batch.scene_mean, batch.scene_std, self.simulation)
 
     def training_step(self, batch: ChipBatch, _: int) -> Tensor:
         """Loss of one batch."""
@@ -88,8 +106,8 @@ class PansharpeningTask(lightning.LightningModule):
         self.log("val/loss", pansharpening_loss(fused, pair.ref), batch_size=size)
         self.log("val/rmse_ratio", (error / opponent).mean(), batch_size=size)
 
-    def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[dict[str, object]]]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with the schedule, stepped every batch."""
         optimizer = torch.optim.AdamW(self.network.parameters(), lr=self.schedule.rate, weight_decay=self.weight_decay)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule.factor)
-        return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -271,7 +271,7 @@ class GeoTiffWriter:
     def __enter__(self) -> Self:
         needed = self._n_staged
         self._target = check_output(self.path, overwrite=self.overwrite, inputs=self.inputs, n_byte=needed)
-        with self._failures():
+        with self._failures(needed):
             prefix = f".{self._target.name}.part-"
             self._folder = Path(tempfile.mkdtemp(prefix=prefix, dir=self._target.parent))
             try:
@@ -307,7 +307,7 @@ class GeoTiffWriter:
         self._check_block(block, row, col, valid)
         values, n_moved = (block, 0) if valid is None else apply_nodata(block, valid, self.profile.nodata)
         window = Window(col, row, block.shape[2], block.shape[1])
-        with self._lock, self._failures():
+        with self._lock, self._failures(self._n_staged):
             self._raster.write(values, window=window)
             if self._mask is not None:
                 self._mask.write(_mask_bytes(block, valid), 1, window=window)
@@ -332,7 +332,7 @@ class GeoTiffWriter:
                 f"every pixel must be written once, got {self._n_written} of {n_row * n_col}; write the missing blocks"
             )
             raise ArgumentError(msg)
-        with self._lock, self._failures():
+        with self._lock, self._failures(self._n_staged + self.profile.n_byte * 4 // 3):  # overviews add a third
             self._close()
             if self._mask is not None and not self._n_invalid:
                 _mask_path(folder).unlink()
@@ -411,8 +411,8 @@ class GeoTiffWriter:
         if not fits:
             mask = "" if valid is None else f" with mask {valid.shape}"
             msg = (
-                f"a block must be {self.profile.dtype} with {self.profile.n_band} bands inside {(n_row, n_col)} and fit "
-                f"its mask, got {block.dtype} {block.shape} at {(row, col)}{mask}; cut it to the output"
+                f"a block must be {self.profile.dtype} with {self.profile.n_band} bands inside {(n_row, n_col)} and "
+                f"fit its mask, got {block.dtype} {block.shape} at {(row, col)}{mask}; cut it to the output"
             )
             raise ArgumentError(msg)
 
@@ -439,16 +439,16 @@ class GeoTiffWriter:
         shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
-    def _failures(self) -> Iterator[None]:
+    def _failures(self, n_needed: int) -> Iterator[None]:
         """Turn what GDAL and the system raise into one error that tells how much room there is."""
         try:
             with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
                 yield
         except (RasterioError, CPLE_BaseError, ProductError, OSError) as error:
             folder = self._target.parent
-            free, used = shutil.disk_usage(folder).free, _size_of(self._folder)
-            if free < max(self._n_staged - used, TILE * TILE * self.profile.n_band):
-                raise OutputError(_disk_full(folder, self._n_staged, free + used)) from error
+            room = shutil.disk_usage(folder).free + _size_of(self._folder)
+            if room < n_needed:
+                raise OutputError(_disk_full(folder, n_needed, room)) from error
             msg = f"the output must be writable, got {error} for {self.path}; check the disk and its permissions"
             raise OutputError(msg) from error
 

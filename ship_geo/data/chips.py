@@ -7,16 +7,18 @@ the step alone, so training that goes on from a checkpoint sees the chips it wou
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ship_geo.errors import ProductError
+from ship_geo.errors import ArgumentError, ProductError
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,9 @@ class ChipPack:
             If the file is missing or is no pack.
         """
         try:
-            with np.load(path, allow_pickle=False) as pack:
+            with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as pack:
                 chips, groups = pack["chips"], pack["city"]
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, EOFError, KeyError, TypeError, ValueError, BadZipFile, zlib.error) as error:
             msg = f"training reads a pack of chips, got {path} ({error}); write one with pipelines/pack_chips.py"
             raise ProductError(msg) from error
         mean = np.zeros(chips.shape[:2], np.float32)
@@ -83,10 +85,21 @@ class ChipSteps(Dataset[ChipBatch]):
         Rows and columns of a region, including both margins of the simulation.
     seed
         Of everything drawn; step i draws from (seed, i) alone.
+
+    Raises
+    ------
+    ArgumentError
+        If a region is larger than the chips.
     """
 
     def __init__(self, pack: ChipPack, steps: int, batch_size: int, region: int, seed: int) -> None:
         self.pack, self.steps, self.batch_size, self.region, self.seed = pack, steps, batch_size, region, seed
+        self.n_corner = min(pack.chips.shape[-2:]) - region + 1
+        if self.n_corner < 1:
+            msg = (
+                f"regions fit into the chips, got {region} of {tuple(pack.chips.shape[-2:])} pixels; make them smaller"
+            )
+            raise ArgumentError(msg)
 
     def __len__(self) -> int:
         return self.steps
@@ -96,8 +109,7 @@ class ChipSteps(Dataset[ChipBatch]):
             raise IndexError(step)
         random = np.random.default_rng((self.seed, step))
         chosen = random.choice(len(self.pack.chips), self.batch_size, replace=len(self.pack.chips) < self.batch_size)
-        limit = self.pack.chips.shape[-1] - self.region + 1
-        corners = random.integers(0, limit, (self.batch_size, 2))
+        corners = random.integers(0, self.n_corner, (self.batch_size, 2))
         regions = [
             self.pack.chips[i, :, r : r + self.region, c : c + self.region]
             for i, (r, c) in zip(chosen, corners, strict=True)

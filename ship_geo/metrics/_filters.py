@@ -6,13 +6,12 @@ the usual definition of D_S: antialiased bicubic (a = -1/2) down, the interpolat
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from ship_geo.ops.resample import apply_axes, axis_decimate, ms_centres, upsample
+from ship_geo.ops.resample import apply_axes, axis_decimate, shrink, upsample
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,28 +36,5 @@ def pan_on_ms_grid_and_back(
     pan: NDArray[np.float64], shape: tuple[int, int], ratio: tuple[float, float], phase: tuple[float, float]
 ) -> NDArray[np.float64]:
     """Decimate (1, row, col) PAN to the MS grid of `shape` and interpolate it back."""
-    rows, cols = (axis_shrink(shape[i], pan.shape[i + 1], ratio[i], phase[i]) for i in (0, 1))
-    low = apply_axes(torch.from_numpy(pan), rows, cols)
+    low = shrink(torch.from_numpy(pan), shape, ratio, phase)
     return upsample(low, (pan.shape[1], pan.shape[2]), ratio, phase).numpy()
-
-
-@lru_cache(maxsize=64)
-def axis_shrink(n_ms: int, n_pan: int, ratio: float, phase: float) -> torch.Tensor:
-    """Matrix (n_ms, n_pan) float64 of antialiased bicubic decimation, symmetric beyond the ends."""
-    reach = int(np.ceil(2 * ratio)) + 1
-    centres = ms_centres(n_ms, ratio, phase)
-    index = np.floor(centres)[:, None].astype(np.int64) + np.arange(-reach, reach + 1)
-    weights = _keys(np.abs(index - centres[:, None]) / ratio)
-    weights /= weights.sum(axis=1, keepdims=True)
-    folded = index % (2 * n_pan)
-    folded = np.where(folded < n_pan, folded, 2 * n_pan - 1 - folded)
-    matrix = np.zeros((n_ms, n_pan))
-    np.add.at(matrix, (np.arange(n_ms)[:, None], folded), weights)
-    return torch.from_numpy(matrix)
-
-
-def _keys(distance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Cubic convolution kernel, a = -1/2 (Keys 1981)."""
-    near = 1 + distance**2 * (1.5 * distance - 2.5)
-    far = 2 - distance * (4 - distance * (2.5 - 0.5 * distance))
-    return np.where(distance < 1, near, np.where(distance < 2, far, 0.0))  # noqa: PLR2004  knots of the kernel

@@ -4,7 +4,7 @@ The sharpened stream holds the upsampled MS and the details that two classical i
 stream holds PAN and what the bands' MTF takes away from it. So the network need not learn a sensor's blur and gains:
 they come in through ``pan_low`` and the scene's statistics. Not for reading files or estimating statistics.
 
-Convention: all values come in DN and leave in units of the scene's standard deviation.
+The convention that could surprise: all values come in DN and leave in units of the scene's standard deviation.
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ def network_streams(ms_up: Tensor, pan: Tensor, pan_low: Tensor, statistics: Ban
     s = statistics
     detail = pan - pan_low
     scale = s.ms_std / s.pan_low_std
-    matched_low = torch.maximum((pan_low - s.pan_low_mean) * scale + s.ms_mean, FLOOR * s.ms_mean.abs() + s.ms_std * 0.05)
+    matched_low = torch.maximum(
+        (pan_low - s.pan_low_mean) * scale + s.ms_mean, FLOOR * s.ms_mean.abs() + s.ms_std * 0.05
+    )
     modulation = ms_up * detail * scale / matched_low
     ms_stream = torch.cat(
         [

@@ -83,7 +83,8 @@ def correlate(features: Tensor, guide: Tensor) -> Tensor:
     taper = rows[:, None] * cols
     with torch.autocast(features.device.type, enabled=False):
         one, other = (torch.fft.rfft2(part.float() * taper, norm="ortho") for part in (features, guide))
-        return torch.fft.irfft2(one * other.conj(), s=size, norm="ortho")
+        correlation: Tensor = torch.fft.irfft2(one * other.conj(), s=size, norm="ortho")
+    return correlation
 
 
 class SpatialInteraction(nn.Module):
@@ -220,7 +221,8 @@ class ShipPlusPlus(nn.Module):
             features, guide, memory = stage(features, guide, memory)
         features = torch.relu(self.head(features + memory))
         residual = self.out(torch.cat([features, ms_stream, guide_stream], 1))
-        return ms_stream[:, : self.config.n_band] + residual
+        fused: Tensor = ms_stream[:, : self.config.n_band] + residual
+        return fused
 
 
 def _gate_norm(n: int) -> ChannelLayerNorm:

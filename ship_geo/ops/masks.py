@@ -39,7 +39,8 @@ def fill_invalid(values: Tensor, valid: Tensor, fallback: Tensor, radius: int = 
     kernel = torch.where(square > 0, square, 1).pow(-2)[None, None]
     weight = functional.conv2d(valid.to(values.dtype)[None, None], kernel, padding=radius)[0, 0]
     total = functional.conv2d(known[:, None], kernel, padding=radius)[:, 0]
-    filled = torch.where(weight > 0, total / weight.clamp(min=torch.finfo(values.dtype).tiny), fallback[:, None, None])
+    lightest = 0.5 * kernel.min()  # below it no pixel was valid: what is left is rounding of the convolution
+    filled = torch.where(weight > lightest, total / weight.clamp(min=lightest), fallback[:, None, None])
     return torch.where(valid, values, filled)
 
 
@@ -62,9 +63,7 @@ def ms_mask_on_pan(
     torch.Tensor
         (row, col) bool of `shape`; False beyond the MS array.
     """
-    rows, cols = (
-        np.floor((np.arange(shape[i]) + 0.5 - phase[i]) / ratio[i] + 1e-9).astype(np.int64) for i in (0, 1)
-    )
+    rows, cols = (np.floor((np.arange(shape[i]) + 0.5 - phase[i]) / ratio[i] + 1e-9).astype(np.int64) for i in (0, 1))
     inside = [(index >= 0) & (index < n) for index, n in zip((rows, cols), valid.shape, strict=True)]
     taken = valid[torch.from_numpy(rows.clip(0, valid.shape[0] - 1))][
         :, torch.from_numpy(cols.clip(0, valid.shape[1] - 1))

@@ -51,7 +51,7 @@ def mtf_sigma(gnyq: float, ratio: float) -> float:
 
 
 def mtf_taps(offsets: ArrayLike, sigma: float) -> NDArray[np.float64]:
-    """Gaussian weights of samples at `offsets` from the kernel's centre, cut at `RADIUS`, normalised along the last axis.
+    """Gaussian weights of samples at `offsets` from the kernel's centre, cut at `RADIUS` and normalised.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from ship_geo.errors import ArgumentError
 from ship_geo.metrics import DistortionAccumulator, d_lambda_k, no_reference, q, qnr
-from ship_geo.metrics._filters import axis_shrink, through_mtf
+from ship_geo.metrics._filters import through_mtf
 
 RATIO = (4.0, 4.0)
 PHASE = (0.0, 0.0)
@@ -92,22 +92,6 @@ def test_mtf_at_full_rate_is_a_gaussian_of_the_known_width(gnyq: float, sigma: f
     image = np.random.default_rng(0).normal(size=(1, 50, 40))
     oracle = ndimage.gaussian_filter(image[0], sigma, mode="nearest", radius=20)
     np.testing.assert_allclose(through_mtf(image, RATIO, (gnyq,))[0], oracle, atol=2e-3)
-
-
-@pytest.mark.parametrize(("ratio", "phase"), [(4.0, 0.0), (2.0, -0.5), (3.98, 1.3)])
-def test_decimation_keeps_constants_everywhere_and_ramps_inside(ratio: float, phase: float) -> None:
-    matrix = axis_shrink(12, 48, ratio, phase).numpy()
-    np.testing.assert_allclose(matrix.sum(axis=1), 1, rtol=1e-12)
-    centres = phase + ratio * (np.arange(12) + 0.5) - 0.5
-    inside = (centres > 2 * ratio) & (centres < 47 - 2 * ratio)
-    np.testing.assert_allclose((matrix @ np.arange(48.0))[inside], centres[inside], atol=0.02)
-
-
-def test_decimation_is_that_of_pillow() -> None:
-    image = pytest.importorskip("PIL.Image")
-    line = np.random.default_rng(0).normal(size=(1, 64)).astype(np.float32)
-    oracle = np.asarray(image.fromarray(line).resize((16, 1), image.Resampling.BICUBIC))[0]
-    np.testing.assert_allclose((axis_shrink(16, 64, 4.0, 0.0).numpy() @ line[0])[2:-2], oracle[2:-2], atol=1e-5)
 
 
 @pytest.fixture

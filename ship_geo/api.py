@@ -1,0 +1,282 @@
+"""The public verbs: open a scene, sharpen it, plan the work, judge the result.
+
+Each function reads top to bottom as the way of the data: source, scene, job, lazy array or file. Not a place for
+computing. The convention that could surprise: nothing is computed before it is asked for, unless `output` is given.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import rioxarray
+import xarray as xr
+
+from ship_geo._typing import PathLike
+from ship_geo.arrays import sharpen_arrays
+from ship_geo.assessment import assess_scene
+from ship_geo.baselines.registry import METHODS
+from ship_geo.errors import CheckpointError
+from ship_geo.fusers import pick_device, pick_precision
+from ship_geo.jobs import Job
+from ship_geo.lazy import Chunks, attributes, chunk_shape, lazy_array
+from ship_geo.nn.weights import ShipPlusPlus_Weights
+from ship_geo.progress import track_blocks
+from ship_geo.runner import write_job
+from ship_geo.scene import Scene, open_scene
+from ship_geo.sensors import Sensor
+from ship_geo.writer import GeoTiffWriter, OutputProfile, check_output
+
+__all__ = ["list_models", "open_scene", "pansharpen", "pansharpen_scene", "plan_scene", "quality"]
+
+
+def pansharpen_scene(
+    source: PathLike | Scene | None = None,
+    *,
+    ms: PathLike | Sequence[PathLike] | None = None,
+    pan: PathLike | None = None,
+    sensor: str | Sensor | None = None,
+    bands: Sequence[str] | None = None,
+    model: Any = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    chunks: Chunks = "auto",
+    output: PathLike | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> xr.DataArray:
+    """Sharpen a scene onto its PAN grid.
+
+    Parameters
+    ----------
+    source
+        A folder with one PAN / MS pair, a file beside which its partner lies, a stacked file whose PAN band is named,
+        or an opened `Scene`.
+    ms, pan
+        The pair itself, instead of `source`; `ms` may be a list of single-band files.
+    sensor
+        Name of the sensor where the files do not tell, for instance ``"WorldView-2"``.
+    bands
+        Roles of the MS bands in file order where the files do not tell, for instance ``("blue", "green", "red", "nir")``.
+    model
+        ``"auto"`` (the shipped SHIP++ weights), the name of other weights, the path of a checkpoint, or a classical
+        method: ``"brovey"``, ``"gsa"``, ``"mtf-glp-fs"``, ``"mtf-glp-hpm"``, ``"exp"``.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+    precision
+        ``"auto"``, ``"float32"`` or ``"bfloat16"`` for the network's convolutions.
+    chunks
+        Rows and columns of the output's chunks; they do not change the result.
+    output
+        Path of a GeoTIFF to write. Blocks are streamed into a temporary file, which becomes `output` when complete.
+    overwrite
+        Whether an existing `output` may be replaced.
+    progress
+        Show progress on the standard error while writing.
+
+    Returns
+    -------
+    xarray.DataArray
+        Dims ("band", "y", "x") on the PAN grid (common overlap), data type and nodata value of MS, `.rio.crs`. Lazy;
+        with `output` the opened file, its record of the run as JSON in ``attrs["ship_geo_record"]``.
+
+    Raises
+    ------
+    ArgumentError
+        When an argument cannot work; `GridError` when the grids do not fit each other.
+    ProductError
+        When a file is missing, damaged or not understood, or no pixel is valid.
+    CheckpointError
+        When the weights cannot be used.
+    OutputError
+        When the output exists or cannot be written; nothing half-written remains.
+
+    Examples
+    --------
+    >>> import ship_geo  # doctest: +SKIP
+    >>> fused = ship_geo.pansharpen_scene("delivery/", output="fused.tif")  # doctest: +SKIP
+    """
+    scene = _as_scene(source, ms=ms, pan=pan, sensor=sensor, bands=bands)
+    if output is not None:
+        check_output(output, overwrite=overwrite, inputs=scene.paths)
+    job = Job.of(scene, model, device, precision)
+    if output is None:
+        return lazy_array(job, chunks)
+    return _write(job, chunks, output, overwrite=overwrite, progress=progress)
+
+
+def _write(job: Job, chunks: Chunks, output: PathLike, *, overwrite: bool, progress: bool) -> xr.DataArray:
+    blocks = job.plan.blocks(chunk_shape(chunks, job.plan))
+    known = {f"SHIP_GEO_{key.upper()}": value for key, value in attributes(job).items() if isinstance(value, str)}
+    profile = OutputProfile.from_scene(job.scene, known)
+    n_row, n_col = job.plan.shape
+    with (
+        GeoTiffWriter(output, profile, overwrite=overwrite, inputs=job.scene.paths) as writer,
+        track_blocks(n_row * n_col, enabled=progress) as advance,
+    ):
+        record = write_job(job, writer, blocks, advance)
+    return _reopen(Path(output), job, json.dumps(asdict(record)))
+
+
+def _reopen(path: Path, job: Job, record: str) -> xr.DataArray:
+    opened = rioxarray.open_rasterio(path, chunks={"band": -1, "y": 2048, "x": 2048}, masked=False)
+    if not isinstance(opened, xr.DataArray):  # never for a plain GeoTIFF
+        raise TypeError(type(opened))
+    named = opened.assign_coords(band=list(job.scene.ms.roles)).rename("pansharpened")
+    return named.assign_attrs(**attributes(job), ship_geo_record=record)
+
+
+def pansharpen(
+    ms: xr.DataArray,
+    pan: xr.DataArray,
+    *,
+    sensor: str | Sensor | None = None,
+    bands: Sequence[str] | None = None,
+    model: Any = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    chunks: Chunks = "auto",
+) -> xr.DataArray:
+    """Sharpen two arrays; lazy, also where they are.
+
+    Parameters
+    ----------
+    ms
+        Dims ("band", "y", "x") with `.rio` georeference; NaN and `.rio.nodata` are invalid.
+    pan
+        Dims ("y", "x") or ("band", "y", "x") with one band.
+    sensor, bands, model, device, precision, chunks
+        As in `pansharpen_scene`; `bands` defaults to the names of the band coordinate.
+
+    Returns
+    -------
+    xarray.DataArray
+        Dims ("band", "y", "x") on the PAN grid (common overlap), data type and nodata value of `ms`.
+
+    Raises
+    ------
+    ArgumentError
+        When an argument cannot work; `GridError` when the grids do not fit each other.
+    """
+    return sharpen_arrays(ms, pan, sensor, bands, model, device, precision, chunks)
+
+
+def plan_scene(
+    source: PathLike | Scene | None = None,
+    *,
+    ms: PathLike | Sequence[PathLike] | None = None,
+    pan: PathLike | None = None,
+    sensor: str | Sensor | None = None,
+    bands: Sequence[str] | None = None,
+    model: Any = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    chunks: Chunks = "auto",
+) -> dict[str, Any]:
+    """Say what `pansharpen_scene` would do with the same arguments, without doing it.
+
+    Returns
+    -------
+    dict
+        Plain values: scene, model, device, output shape, data type, windows, blocks, bytes of the output
+        (uncompressed) and of one block.
+    """
+    scene = _as_scene(source, ms=ms, pan=pan, sensor=sensor, bands=bands)
+    job = Job.of(scene, model, device, precision)
+    size = chunk_shape(chunks, job.plan)
+    chosen = pick_device(device)
+    profile = OutputProfile.from_scene(scene)
+    n_band = len(job.gnyq_ms)
+    return {
+        "scene": scene.name,
+        "sensor": scene.sensor.title,
+        "bands": list(scene.ms.roles),
+        "model": job.spec.name,
+        "model_digest": job.spec.digest,
+        "device": str(chosen),
+        "precision": pick_precision(precision, chosen) if job.spec.kind == "network" else "float32",
+        "output_shape": [n_band, *job.plan.shape],
+        "dtype": job.dtype,
+        "nodata": job.nodata,
+        "windows": len(job.plan),
+        "window": job.plan.window,
+        "overlap": job.plan.overlap,
+        "blocks": len(job.plan.blocks(size)),
+        "block_shape": list(size),
+        "output_bytes": profile.n_byte,
+        "block_bytes": size[0] * size[1] * n_band * 4,
+    }
+
+
+def quality(
+    fused: PathLike | xr.DataArray,
+    *,
+    ms: PathLike | Sequence[PathLike],
+    pan: PathLike,
+    ref: PathLike | xr.DataArray | None = None,
+    sensor: str | Sensor | None = None,
+    bands: Sequence[str] | None = None,
+) -> dict[str, float]:
+    """Judge a sharpened scene.
+
+    Parameters
+    ----------
+    fused
+        The result, a path or an array, on the output grid of the pair.
+    ms, pan
+        The pair it was made from.
+    ref
+        A reference on the same grid, where one exists.
+    sensor, bands
+        As in `pansharpen_scene`.
+
+    Returns
+    -------
+    dict of str to float
+        With `ref`: sam (degrees), ergas, q2n, q, psnr (dB), rmse, cc, ssim and others. Always: d_lambda, d_s, qnr,
+        d_lambda_k, hqnr. See `ship_geo.metrics`.
+
+    Raises
+    ------
+    ArgumentError
+        When the result is not on the grid of the pair.
+    """
+    return assess_scene(fused, open_scene(ms=ms, pan=pan, sensor=sensor, bands=bands), ref)
+
+
+def list_models() -> list[dict[str, Any]]:
+    """Return what `model=` takes by name: weights that are shipped, then classical methods."""
+    networks = [_describe_weights(member) for member in ShipPlusPlus_Weights]
+    classical = [
+        {
+            "name": name,
+            "kind": "classical",
+            "title": method.title,
+            "citation": method.citation,
+            "licence": "",
+            "bytes": 0,
+        }
+        for name, method in METHODS.items()
+    ]
+    return [*networks, *classical]
+
+
+def _describe_weights(member: ShipPlusPlus_Weights) -> dict[str, Any]:
+    known: dict[str, Any] = {
+        "name": member.name,
+        "kind": "network",
+        "title": "SHIP++",
+        "citation": "Zhou et al. 2025, IEEE TPAMI 47(2)",
+    }
+    try:
+        meta = member.meta
+    except CheckpointError as error:
+        return {**known, "licence": "", "bytes": 0, "problem": str(error)}
+    return {**known, "licence": str(meta.get("licence", "")), "bytes": member.path.stat().st_size}
+
+
+def _as_scene(source: PathLike | Scene | None, **selection: Any) -> Scene:
+    return source if isinstance(source, Scene) else open_scene(source, **selection)

@@ -1,0 +1,213 @@
+"""The command line ``ship-geo``: parses, calls the public verbs, prints, and sets the exit code.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. Results go to the standard output, progress and errors to
+the standard error. The convention that could surprise: with ``--json`` an error is JSON on the standard output, too, as
+``{"error": {"type", "message", "exit_code"}}``, so that a script reads one stream. Libraries load with the command that
+needs them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from ship_geo.cli.options import common_options, one_or_many, pair_options, selection, sensor_option
+from ship_geo.cli.shell import INTERRUPTED, Command, echo_json, echo_pairs, show_warning
+
+__all__ = ["cli", "main"]
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    args
+        Words after the name of the program; those of the process by default.
+
+    Returns
+    -------
+    int
+        Exit code.
+    """
+    words = sys.argv[1:] if args is None else list(args)
+    with warnings.catch_warnings():
+        warnings.showwarning = show_warning
+        try:
+            return int(cli.main(words, prog_name="ship-geo", standalone_mode=False) or 0)
+        except click.ClickException as error:
+            error.show()
+            if "--json" in words:
+                message = error.format_message()
+                echo_json({"error": {"type": "UsageError", "message": message, "exit_code": error.exit_code}})
+            return error.exit_code
+        except click.Abort:
+            click.echo("interrupted", err=True)
+            return INTERRUPTED
+
+
+def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        import ship_geo
+
+        click.echo(f"ship-geo {ship_geo.__version__}")
+        ctx.exit()
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show it.")
+def cli() -> None:
+    """Pan-sharpen satellite scenes with SHIP++: PAN and MS go in, a GeoTIFF on the PAN grid comes out."""
+
+
+@cli.command(cls=Command)
+@pair_options
+@click.option("-o", "--output", metavar="OUT", help="GeoTIFF to write.")
+@click.option("--model", default="auto", show_default=True, help="See `ship-geo models`; or the path of a checkpoint.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
+@click.option("--precision", default="auto", show_default=True, help="auto, float32 or bfloat16.")
+@click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done.")
+@click.option("-q", "--quiet", is_flag=True, help="Show neither progress nor a summary.")
+@common_options
+def pansharpen(**options: Any) -> None:
+    """Sharpen SOURCE: a folder with one PAN / MS pair, either file of a pair, or a stack whose PAN band is named."""
+    chosen = selection(options)
+    how = {name: options[name] for name in ("model", "device", "precision")}
+    if options["dry_run"]:
+        _plan({**chosen, **how}, as_json=options["as_json"])
+        return
+    output = options["output"]
+    if output is None:
+        msg = "say where the result goes: -o OUT (or see what would be done: --dry-run)"
+        raise click.UsageError(msg)
+    from ship_geo.api import pansharpen_scene
+
+    with pansharpen_scene(
+        **chosen, **how, output=output, overwrite=options["overwrite"], progress=not options["quiet"]
+    ) as fused:
+        record = json.loads(fused.attrs["ship_geo_record"])
+        result = {
+            "output": output,
+            "shape": list(fused.shape),
+            "dtype": str(fused.dtype),
+            "bands": [str(name) for name in fused.coords["band"].to_numpy()],
+            **{key: fused.attrs[key] for key in ("sensor", "model", "model_digest")},
+            **record,
+        }
+    if options["as_json"]:
+        echo_json(result)
+    elif not options["quiet"]:
+        click.echo(_summary(result))
+
+
+def _plan(arguments: dict[str, Any], *, as_json: bool) -> None:
+    from ship_geo.api import plan_scene
+
+    plan = plan_scene(**arguments)
+    if as_json:
+        echo_json(plan)
+    else:
+        echo_pairs(plan)
+
+
+def _summary(result: Mapping[str, Any]) -> str:
+    n_band, n_row, n_col = result["shape"]
+    parts = [
+        f"{result['output']}: {n_row} x {n_col} x {n_band} {result['dtype']}, {result['sensor']} by {result['model']}",
+        f"{result['seconds']:.1f} s, {result['megapixels_per_second']:.2f} megapixels/s",
+    ]
+    counts = {"n_clipped": "values clipped", "n_moved": "values moved off nodata", "n_invalid": "pixels without data"}
+    parts += [f"{result[key]} {text}" for key, text in counts.items() if result.get(key)]
+    return "; ".join(parts)
+
+
+@cli.command(cls=Command)
+@pair_options
+@common_options
+def info(**options: Any) -> None:
+    """Show what SOURCE is: bands, grids, sensor, and what is odd about it."""
+    from ship_geo.scene import open_scene
+
+    scene = open_scene(**selection(options))
+    if options["as_json"]:
+        echo_json(scene.to_dict())
+    else:
+        click.echo(scene.describe())
+
+
+_MEANING = {
+    "sam": "degrees, 0 is best",
+    "ergas": "0 is best",
+    "rmse": "DN, 0 is best",
+    "psnr": "dB, higher is better",
+    "valid_fraction": "of the pixels were judged",
+    **dict.fromkeys(("d_lambda", "d_s", "d_lambda_k"), "0 is best"),
+}
+
+
+@cli.command(cls=Command)
+@click.option("--fused", metavar="F", required=True, help="Sharpened file.")
+@click.option("--ms", metavar="M", multiple=True, required=True, help="MS file it was made from; may be repeated.")
+@click.option("--pan", metavar="P", required=True, help="PAN file it was made from.")
+@click.option("--ref", metavar="R", help="Reference on the same grid, for SAM, ERGAS, Q2n, PSNR and others.")
+@sensor_option
+@common_options
+def quality(**options: Any) -> None:
+    """Judge a sharpened file: against a reference if there is one, and against the pair it was made from."""
+    from ship_geo.api import quality as judge
+
+    pair = {"ms": one_or_many(options["ms"]), "pan": options["pan"], "sensor": options["sensor"]}
+    values = judge(options["fused"], **pair, ref=options["ref"])
+    if options["as_json"]:
+        echo_json(values)
+    else:
+        echo_pairs({key: f"{value:<9.5g} {_MEANING.get(key, '1 is best')}" for key, value in values.items()})
+
+
+@cli.command(cls=Command)
+@common_options
+def models(**options: Any) -> None:
+    """List what --model takes."""
+    from ship_geo.api import list_models
+
+    found = list_models()
+    if options["as_json"]:
+        echo_json(found)
+        return
+    width = max(len(model["name"]) for model in found)
+    for model in found:
+        size = f", {model['bytes'] / 1e6:.1f} MB" if model["bytes"] else ""
+        licence = f", {model['licence']}" if model["licence"] else ""
+        click.echo(f"{model['name']:<{width}}  {model['title']} ({model['kind']}{licence}{size}); {model['citation']}")
+        if "problem" in model:
+            click.echo(f"{'':<{width}}  cannot be used: {model['problem']}")
+
+
+@cli.command(cls=Command)
+@click.argument("folder", metavar="[DIR]", default="ship-geo-demo")
+@click.option("--size", default=1024, show_default=True, help="Rows and columns of PAN.")
+@click.option("--n-band", default=4, show_default=True, help="MS bands: 4 or 8.")
+@click.option("--seed", default=0, show_default=True, help="Another seed, another town.")
+@click.option("--model", default="auto", show_default=True, help="See `ship-geo models`.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
+@click.option("--overwrite", is_flag=True, help="Replace the files of an earlier demo.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+@common_options
+def demo(folder: str, **options: Any) -> None:
+    """Make a synthetic WorldView-2 scene in DIR, sharpen it, and compare the result with classical methods."""
+    from ship_geo.demo.run import format_table, run_demo
+
+    names = ("size", "n_band", "seed", "model", "device", "overwrite")
+    report = run_demo(folder, **{name: options[name] for name in names}, progress=not options["quiet"])
+    if options["as_json"]:
+        echo_json(report)
+        return
+    click.echo(format_table(report["quality"]))
+    click.echo()
+    echo_pairs(report["files"])

@@ -1,0 +1,70 @@
+"""What all commands share: how errors end, how warnings look, and how results are printed."""
+
+from __future__ import annotations
+
+import errno
+import json
+import traceback
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import click
+
+from ship_geo.errors import ArgumentError, ShipGeoError
+
+USAGE, FAILURE, INTERRUPTED = 2, 1, 130
+
+_BUG_HINT = "this is a fault of ship-geo: run again with --debug, and please report what it shows"
+
+
+class Command(click.Command):
+    """A command whose errors end in one paragraph and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except (click.exceptions.Exit, click.Abort, click.ClickException):
+            raise
+        except ShipGeoError as error:
+            _fail(ctx, error, str(error), USAGE if isinstance(error, ArgumentError) else FAILURE)
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                raise  # the reader has gone, as `head` does
+            _fail(ctx, error, f"{type(error).__name__}: {error}; {_BUG_HINT}", FAILURE)
+
+
+def _fail(ctx: click.Context, error: Exception, message: str, code: int) -> NoReturn:
+    if ctx.params.get("debug"):
+        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+    click.echo(f"Error: {message}", err=True)
+    if ctx.params.get("as_json"):
+        echo_json({"error": {"type": type(error).__name__, "message": message, "exit_code": code}})
+    ctx.exit(code)
+
+
+def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Show a warning as one line; in the place of `warnings.showwarning`."""
+    click.echo(f"Warning: {message}", err=True)
+
+
+def echo_json(value: Any) -> None:
+    """Print a value as JSON; infinity and NaN become null."""
+    click.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    is_finite = not isinstance(value, float) or value - value == 0
+    return value if is_finite else None
+
+
+def echo_pairs(pairs: Mapping[str, Any]) -> None:
+    """Print names and values in two columns."""
+    width = max(map(len, pairs))
+    for key, value in pairs.items():
+        shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+        click.echo(f"{key.replace('_', ' '):<{width}}  {shown}")

@@ -1,0 +1,310 @@
+"""Fusers: what turns prepared windows and scene statistics into sharpened windows, networks and classical methods alike.
+
+A `ModelSpec` is the small value that travels to workers; `load_fuser` builds the fuser there, once per process. Not for
+tiling or blending. The convention that could surprise: windows are fused in batches of a fixed size, because libraries
+may choose another algorithm for another shape; a short batch is padded.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from ship_geo.baselines.registry import METHODS, get_method
+from ship_geo.errors import ArgumentError, CheckpointError
+from ship_geo.nn.checkpoint import Checkpoint, build_model
+from ship_geo.nn.inputs import N_GUIDE, N_STREAM, BandStatistics, network_streams
+from ship_geo.nn.ship_plus_plus import ShipPlusPlus, ShipPlusPlusConfig
+from ship_geo.nn.weights import ShipPlusPlus_Weights, resolve_weights
+from ship_geo.ops.windows import PreparedWindow
+from ship_geo.stats import SceneStats
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+CLASSICAL_WINDOW = 512
+"""Window of the classical methods, which need no overlap; small enough for a processor's cache, large for reading."""
+
+GROUPS = (("blue", "green", "red", "nir"), ("coastal", "yellow", "rededge", "nir2"))
+"""Bands that a network of four bands sees together, by role; what is left over is grouped in file order."""
+
+GPU_BATCH = 16
+
+_MODEL_LOCK = threading.Lock()
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Names a model on every machine that sees the same files.
+
+    Attributes
+    ----------
+    name
+        For people and tags.
+    kind
+        ``"classical"`` or ``"network"``.
+    path
+        Checkpoint of a network, else empty.
+    digest
+        SHA-256 of the checkpoint; of a classical method its name.
+    window, overlap
+        Of the windows it is used with.
+    n_band
+        Bands it fuses at once; 0 for any number.
+    """
+
+    name: str
+    kind: Literal["classical", "network"]
+    path: str
+    digest: str
+    window: int
+    overlap: int
+    n_band: int
+
+    @classmethod
+    def resolve(cls, model: Any) -> ModelSpec:
+        """Find a model by ``"auto"``, the name of a classical method or of shipped weights, a path or a checkpoint.
+
+        Raises
+        ------
+        ArgumentError
+            If there is no such model, or a network is not for pan-sharpening.
+        CheckpointError
+            If its file is missing or corrupt.
+        """
+        if isinstance(model, str) and model.lower() in METHODS:
+            name = model.lower()
+            return cls(name, "classical", "", name, CLASSICAL_WINDOW, 0, 0)
+        name = model if isinstance(model, str) else getattr(model, "name", "")
+        checkpoint = _resolve_checkpoint(model)
+        config = checkpoint.config
+        if not isinstance(config, ShipPlusPlusConfig) or (config.n_in, config.n_guide) != (
+            N_STREAM * config.n_band,
+            N_GUIDE,
+        ):
+            msg = (
+                f"a pan-sharpening network is a ShipPlusPlus with {N_STREAM} channels per band and {N_GUIDE} guiding "
+                f"channels, got {checkpoint.kind} with {config}; pass weights trained for pan-sharpening"
+            )
+            raise ArgumentError(msg)
+        if not name or name == "auto":
+            name = ShipPlusPlus_Weights.DEFAULT.name
+        window, overlap = checkpoint.window, checkpoint.overlap
+        return cls(str(name), "network", str(checkpoint.path), checkpoint.digest, window, overlap, config.n_band)
+
+
+def _resolve_checkpoint(model: Any) -> Checkpoint:
+    try:
+        return resolve_weights(None if model == "auto" else model)
+    except ArgumentError as error:
+        legal = ", ".join(["auto", *METHODS, *(member.name for member in ShipPlusPlus_Weights)])
+        msg = f"the model is one of {legal} or the path of a checkpoint, got {model!r}; choose one of them"
+        raise ArgumentError(msg) from error
+
+
+class Fuser(Protocol):
+    """Anything that sharpens windows."""
+
+    @property
+    def batch_size(self) -> int:
+        """Windows that are best fused together."""
+
+    def fuse(self, windows: Sequence[PreparedWindow], stats: SceneStats, groups: BandGroups) -> list[Tensor]:
+        """Sharpen windows of one shape: (band, row, col) float32 DN each, on the CPU."""
+
+
+BandGroups = tuple[tuple[int, ...], ...]
+
+
+def band_groups(roles: Sequence[str], n_band: int) -> BandGroups:
+    """Divide bands into groups for a network of `n_band` bands; a short group repeats its last band.
+
+    Parameters
+    ----------
+    roles
+        Of all MS bands, in order.
+    n_band
+        Bands of the network; 0 puts all bands into one group.
+
+    Returns
+    -------
+    tuple of tuple of int
+        Band indices; each band occurs in one group, apart from repetitions at the end of a group.
+    """
+    if n_band in (0, len(roles)):
+        return (tuple(range(len(roles))),)
+    known = [[roles.index(role) for role in group if role in roles] for group in GROUPS]
+    ordered = [index for group in known for index in group]
+    ordered += [index for index in range(len(roles)) if index not in ordered]
+    groups = [ordered[start : start + n_band] for start in range(0, len(ordered), n_band)]
+    return tuple(tuple(group + group[-1:] * (n_band - len(group))) for group in groups)
+
+
+@dataclass(frozen=True)
+class ClassicalFuser:
+    """A method of `ship_geo.baselines` with the coefficients of the scene."""
+
+    name: str
+    batch_size: int = 1
+
+    def fuse(self, windows: Sequence[PreparedWindow], stats: SceneStats, groups: BandGroups) -> list[Tensor]:
+        """Sharpen each window with the scene's coefficients."""
+        del groups  # a classical method takes all bands at once
+        method = get_method(self.name)
+        coefficients = method.fit(stats.moments)
+        return [method.apply(window.ms_up, window.pan, window.pan_low, coefficients) for window in windows]
+
+
+class NetworkFuser:
+    """A network on a device.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode.
+    device
+        Where it runs.
+    precision
+        Of the convolutions; Fourier transforms stay in float32.
+    batch_size
+        Largest number of windows at once; halved for good when memory does not suffice.
+    """
+
+    def __init__(self, network: ShipPlusPlus, device: torch.device, precision: str, batch_size: int) -> None:
+        self.network = network.to(device, memory_format=torch.channels_last).eval()
+        self.device, self.precision, self.batch_size = device, precision, batch_size
+
+    def fuse(self, windows: Sequence[PreparedWindow], stats: SceneStats, groups: BandGroups) -> list[Tensor]:
+        """Sharpen windows group by group.
+
+        Raises
+        ------
+        torch.OutOfMemoryError
+            If a single window does not fit on the device.
+        """
+        fused = [torch.empty_like(window.ms_up) for window in windows]
+        for group in groups:
+            statistics = _on(stats.select(group).network_statistics(), self.device)
+            bands = list(group)
+            sharpened = self._in_batches(windows, lambda part, b=bands, s=statistics: self._run(part, b, s))
+            for target, values in zip(fused, sharpened, strict=True):
+                target[bands] = values
+        return fused
+
+    def _in_batches(
+        self, windows: Sequence[PreparedWindow], run: Callable[[Sequence[PreparedWindow]], Tensor]
+    ) -> list[Tensor]:
+        """Run fixed batches; halve them when the device runs out of memory, and go on."""
+        fused: list[Tensor] = []
+        while len(fused) < len(windows):
+            size = self.batch_size
+            part = list(windows[len(fused) : len(fused) + size])
+            padded = part + part[-1:] * (size - len(part))
+            try:
+                with _MODEL_LOCK:
+                    result = run(padded)
+            except torch.OutOfMemoryError:
+                if size == 1:
+                    raise
+                self.batch_size = size // 2
+                torch.cuda.empty_cache()
+                continue
+            fused.extend(result[: len(part)])
+        return fused
+
+    @torch.inference_mode()
+    def _run(self, windows: Sequence[PreparedWindow], bands: list[int], statistics: BandStatistics) -> Tensor:
+        def stacked(name: str, index: list[int] | slice) -> Tensor:
+            return torch.stack([getattr(window, name)[index] for window in windows]).to(self.device)
+
+        ms_stream, guide_stream = network_streams(
+            stacked("ms_up", bands), stacked("pan", slice(None)), stacked("pan_low", bands), statistics
+        )
+        last = torch.channels_last
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            fused = self.network(ms_stream.contiguous(memory_format=last), guide_stream.contiguous(memory_format=last))
+        values: Tensor = fused.float() * statistics.ms_std + statistics.ms_mean
+        return values.contiguous().cpu()
+
+
+def _on(statistics: BandStatistics, device: torch.device) -> BandStatistics:
+    return BandStatistics(**{name: value.to(device) for name, value in vars(statistics).items()})
+
+
+def pick_device(device: str) -> torch.device:
+    """Return the device of a name; ``"auto"`` is CUDA where there is one, else the CPU.
+
+    Raises
+    ------
+    ArgumentError
+        If this machine has no such device.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        msg = f"the device is 'auto', 'cpu' or 'cuda[:n]' of this machine, got {device!r} ({error}); use device='cpu'"
+        raise ArgumentError(msg.replace("\n", " ")) from error
+    return chosen
+
+
+def pick_precision(precision: str, device: torch.device) -> str:
+    """Return ``"float32"`` or ``"bfloat16"``; ``"auto"`` is bfloat16 where hardware multiplies it faster.
+
+    Raises
+    ------
+    ArgumentError
+        If `precision` is unknown.
+    """
+    if precision in ("float32", "bfloat16"):
+        return precision
+    if precision != "auto":
+        msg = f"the precision is 'auto', 'float32' or 'bfloat16', got {precision!r}; choose one of them"
+        raise ArgumentError(msg)
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    return "bfloat16" if device.type == "cpu" and _cpu_multiplies_bfloat16() else "float32"
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    """Whether the CPU has AMX or AVX512-BF16; asked by names that torch may move, so absence means no."""
+    checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(bool(getattr(torch.cpu, name, lambda: False)()) for name in checks)
+
+
+@lru_cache(maxsize=4)
+def load_fuser(spec: ModelSpec, device: str = "auto", precision: str = "auto") -> Fuser:
+    """Build the fuser of a model; once per process and model.
+
+    Raises
+    ------
+    CheckpointError
+        If the checkpoint is not the one that was named.
+    ArgumentError
+        If device or precision are unknown.
+    """
+    if spec.kind == "classical":
+        return ClassicalFuser(spec.name)
+    checkpoint = resolve_weights(spec.path)
+    if checkpoint.digest != spec.digest:
+        msg = (
+            f"all workers use the same weights, got {checkpoint.digest[:12]} instead of {spec.digest[:12]} in "
+            f"{spec.path}; put the same file there"
+        )
+        raise CheckpointError(msg)
+    chosen = pick_device(device)
+    network = build_model(checkpoint)
+    if not isinstance(network, ShipPlusPlus):
+        msg = f"a pan-sharpening network is a ShipPlusPlus, got {checkpoint.kind}; pass other weights"
+        raise CheckpointError(msg)
+    if chosen.type == "cpu" and torch.get_num_threads() == 1:
+        # With one thread torch takes other convolution kernels, whose last bits differ from all other thread counts.
+        torch.set_num_threads(2)
+    return NetworkFuser(network, chosen, pick_precision(precision, chosen), 1 if chosen.type == "cpu" else GPU_BATCH)

@@ -1,0 +1,318 @@
+"""From windows to a blended block: read, prepare, fuse, feather; arrays in, array out.
+
+The result is a function of the scene and the model alone: windows have one size and hang on pixel (0, 0) of the output
+grid, never on the block that asks for them. Not for graphs, files or schedulers. The convention that could surprise: a
+window that two blocks share is fused once per process, as long as the cache holds it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ship_geo._typing import Box
+from ship_geo.data.reader import PairReader, PairSample
+from ship_geo.fusers import BandGroups, Fuser
+from ship_geo.ops.windows import PreparedWindow, prepare_window
+from ship_geo.scene import Scene
+from ship_geo.stats import SceneStats, spread
+from ship_geo.tiling import Plan, Window
+
+STATS_WINDOW = 256
+CACHE_BYTES = 160 * 2**20
+
+
+class WindowSource(Protocol):
+    """Anything that reads the windows of a plan."""
+
+    def samples(self, plan: Plan, windows: Sequence[Window]) -> Iterator[PairSample]:
+        """Read windows of a plan, each with the plan's halo."""
+
+
+@dataclass(frozen=True)
+class ReaderSource:
+    """Windows from a `PairReader`, for pairs in memory."""
+
+    reader: PairReader
+
+    def samples(self, plan: Plan, windows: Sequence[Window]) -> Iterator[PairSample]:
+        """Read windows of a plan, each with the plan's halo."""
+        return (self.reader.read(*window.read(plan.halo)) for window in windows)
+
+
+class SceneSource:
+    """Windows of a scene through the TorchGeo dataset and its sampler, as in training.
+
+    Parameters
+    ----------
+    scene
+        What is read.
+    """
+
+    def __init__(self, scene: Scene) -> None:
+        from ship_geo.data.dataset import ScenePairDataset  # loads torchgeo, which takes seconds
+
+        self.dataset = ScenePairDataset([scene])
+
+    def samples(self, plan: Plan, windows: Sequence[Window]) -> Iterator[PairSample]:
+        """Read windows of a plan, each with the plan's halo."""
+        for window in windows:
+            yield as_sample(self.dataset[self.dataset.query(0, window.read(plan.halo))])
+
+
+def prepare(sample: PairSample, gnyq_ms: tuple[float, ...], halo: int) -> PreparedWindow:
+    """Bring a sample that was read with a halo to the PAN grid."""
+    return prepare_window(
+        (sample.ms, sample.ms_valid),
+        (sample.pan, sample.pan_valid),
+        ratio=sample.ratio,
+        phase=sample.phase,
+        gnyq_ms=gnyq_ms,
+        halo=halo,
+    )
+
+
+def stats_plan(shape: tuple[int, int], halo: int) -> Plan:
+    """Windows of which statistics are made; the same for every model, so that all see the same scene."""
+    return Plan(shape, STATS_WINDOW, 0, halo)
+
+
+def within(window: Window, prepared: PreparedWindow, shape: tuple[int, int]) -> PreparedWindow:
+    """Take pixels beyond the output for invalid: PAN may go on there, the scene does not."""
+    row0, _, col0, _ = window.core
+    n_row, n_col = max(0, shape[0] - row0), max(0, shape[1] - col0)
+    valid = prepared.valid.clone()
+    valid[n_row:], valid[:, n_col:] = False, False
+    return PreparedWindow(prepared.ms_up, prepared.pan, prepared.pan_low, valid)
+
+
+def gather_stats(source: WindowSource, plan: Plan, gnyq_ms: tuple[float, ...]) -> SceneStats:
+    """Measure windows spread over a scene; all of them where the sample meets no valid pixel.
+
+    Raises
+    ------
+    ProductError
+        If no pixel of the scene is valid.
+    """
+    windows = plan.windows()
+    chosen = [windows[index] for index in spread(len(windows))]
+    for part in (chosen, windows):
+        stats = _measure(source, plan, part, gnyq_ms, is_last=part is windows or len(chosen) == len(windows))
+        if stats is not None:
+            return stats
+    raise AssertionError  # the last part raises or returns
+
+
+def _measure(
+    source: WindowSource, plan: Plan, windows: list[Window], gnyq_ms: tuple[float, ...], *, is_last: bool
+) -> SceneStats | None:
+    samples = source.samples(plan, windows)
+    prepared = (
+        within(window, prepare(sample, gnyq_ms, plan.halo), plan.shape)
+        for window, sample in zip(windows, samples, strict=True)
+    )
+    parts = [SceneStats.of_window(window) for window in prepared]
+    if not is_last and not any(part.moments.count for part in parts):
+        return None
+    return SceneStats.merged(parts, len(gnyq_ms))
+
+
+class _WindowCache:
+    """Fused windows and their masks, the least recently used leaving first; safe between threads."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes, self._size = max_bytes, 0
+        self._held: OrderedDict[Any, tuple[Tensor, Tensor]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Any) -> tuple[Tensor, Tensor] | None:
+        with self._lock:
+            if key in self._held:
+                self._held.move_to_end(key)
+            return self._held.get(key)
+
+    def put(self, key: Any, fused: Tensor, valid: Tensor) -> None:
+        with self._lock:
+            if key not in self._held:
+                self._held[key] = (fused, valid)
+                self._size += fused.nbytes + valid.nbytes
+            while self._size > self.max_bytes:
+                _, (old, mask) = self._held.popitem(last=False)
+                self._size -= old.nbytes + mask.nbytes
+
+
+_CACHE = _WindowCache(CACHE_BYTES)
+
+
+def fuse_block(
+    source: WindowSource,
+    plan: Plan,
+    block: Box,
+    fuser: Fuser,
+    stats: SceneStats,
+    *,
+    gnyq_ms: tuple[float, ...],
+    groups: BandGroups,
+    cache_key: str | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Sharpen one block of the output.
+
+    Parameters
+    ----------
+    source
+        Reads windows.
+    plan
+        Windows of the whole output.
+    block
+        (row0, row1, col0, col1) on the output grid.
+    fuser, stats
+        The model, and what it is told of the scene.
+    gnyq_ms
+        MTF gain at Nyquist of each band.
+    groups
+        Bands that the model sees together.
+    cache_key
+        Names scene, model and parameters; windows shared by blocks are then fused once.
+
+    Returns
+    -------
+    values
+        (band, row, col) float32 DN.
+    valid
+        (row, col) bool.
+    """
+    row0, row1, col0, col1 = block
+    total = np.zeros((len(gnyq_ms), row1 - row0, col1 - col0), np.float32)
+    valid = np.zeros(total.shape[1:], np.bool_)
+    for window, fused, mask in _fused_windows(source, plan, block, fuser, stats, gnyq_ms, groups, cache_key):
+        on_block, on_window = _common(block, window.core)
+        weights = plan.weights(window)[on_window]
+        total[(slice(None), *on_block)] += weights * fused[(slice(None), *on_window)].numpy()
+        valid[on_block] |= mask[on_window].numpy()
+    return total, valid
+
+
+def _common(block: Box, core: Box) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Pixels that a block and a window share, as slices of either."""
+    starts = [max(block[axis], core[axis]) for axis in (0, 2)]
+    stops = [min(block[axis], core[axis]) for axis in (1, 3)]
+
+    def slices(origin: Box) -> tuple[slice, slice]:
+        rows, cols = (
+            slice(start - origin[axis], stop - origin[axis])
+            for start, stop, axis in zip(starts, stops, (0, 2), strict=True)
+        )
+        return rows, cols
+
+    return slices(block), slices(core)
+
+
+def _fused_windows(  # noqa: PLR0913  the arguments of `fuse_block`
+    source: WindowSource,
+    plan: Plan,
+    block: Box,
+    fuser: Fuser,
+    stats: SceneStats,
+    gnyq_ms: tuple[float, ...],
+    groups: BandGroups,
+    cache_key: str | None,
+) -> Iterator[tuple[Window, Tensor, Tensor]]:
+    """Give the windows of a block in the order of the plan, in batches; from the cache where it has them."""
+    for batch in _batched(plan.windows_in(*block), fuser.batch_size):
+        keys = [(cache_key, window.row_index, window.col_index) for window in batch]
+        held = [None if cache_key is None else _CACHE.get(key) for key in keys]
+        missing = [window for window, hit in zip(batch, held, strict=True) if hit is None]
+        samples = source.samples(plan, missing) if missing else iter(())
+        prepared = [prepare(sample, gnyq_ms, plan.halo) for sample in samples]
+        fresh = iter(zip(fuser.fuse(prepared, stats, groups), prepared, strict=True) if prepared else ())
+        for window, key, hit in zip(batch, keys, held, strict=True):
+            if hit is None:
+                fused, made = next(fresh)
+                hit = fused, made.valid  # noqa: PLW2901  found or made, it is the same thing
+                if cache_key is not None and plan.overlap:
+                    _CACHE.put(key, *hit)
+            yield window, *hit
+
+
+def _batched(windows: Iterable[Window], size: int) -> Iterator[list[Window]]:
+    batch: list[Window] = []
+    for window in windows:
+        batch.append(window)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def to_dtype(values: NDArray[np.float32], dtype: str, limits: tuple[float, float] | None) -> tuple[NDArray[Any], int]:
+    """Round and clip to the output's data type.
+
+    Parameters
+    ----------
+    values
+        (band, row, col) float32 DN.
+    dtype
+        NumPy name.
+    limits
+        Smallest and largest legal value; None for floats, which are not clipped.
+
+    Returns
+    -------
+    values
+        (band, row, col) of `dtype`.
+    n_clipped
+        Values that lay beyond the limits by more than rounding.
+    """
+    if limits is None:
+        return values.astype(dtype), 0
+    low, high = limits
+    rounded = np.rint(values)
+    n_clipped = int(((rounded < low) | (rounded > high)).sum())
+    return rounded.clip(low, high).astype(dtype), n_clipped
+
+
+def value_limits(dtype: str, bits: int, ms_max: float) -> tuple[float, float] | None:
+    """Legal output values: those of the sensor's bit depth if the scene keeps to it, else those of the data type.
+
+    Parameters
+    ----------
+    dtype
+        NumPy name.
+    bits
+        Nominal bit depth of the sensor.
+    ms_max
+        Largest MS value of the scene.
+
+    Returns
+    -------
+    tuple of float or None
+        None for floats.
+    """
+    kind = np.dtype(dtype)
+    if kind.kind == "f":
+        return None
+    info = np.iinfo(kind)
+    nominal = 2.0**bits - 1
+    high = nominal if ms_max <= nominal <= info.max else float(info.max)
+    return float(info.min), high
+
+
+def as_sample(item: dict[str, Any]) -> PairSample:
+    """Turn a sample of the TorchGeo dataset into a `PairSample`."""
+    return PairSample(
+        ms=item["ms"].numpy(),
+        ms_valid=item["ms_mask"].numpy(),
+        pan=item["pan"].numpy(),
+        pan_valid=item["mask"].numpy(),
+        ratio=tuple(item["ratio"].tolist()),
+        phase=tuple(item["phase"].tolist()),
+        pan_start=tuple(item["pan_start"].tolist()),
+    )

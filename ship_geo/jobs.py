@@ -1,0 +1,174 @@
+"""A job: everything a worker must know to sharpen any block of a scene, and the functions that do it there.
+
+The job is small and plain, so that it can travel; files are opened, and the model is loaded, where the work is done.
+Not for graphs or writing: `ship_geo.lazy` and `ship_geo.api` build on this. The convention that could surprise: a
+block comes back in the output's data type with nodata in place, and with its mask, so that nothing is decided twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from dask.base import tokenize
+from numpy.typing import NDArray
+
+from ship_geo._typing import Box
+from ship_geo.fusers import BandGroups, ModelSpec, band_groups, load_fuser, pick_device, pick_precision
+from ship_geo.inference import SceneSource, WindowSource, fuse_block, gather_stats, stats_plan, to_dtype, value_limits
+from ship_geo.scene import Scene
+from ship_geo.stats import SceneStats
+from ship_geo.tiling import Plan, halo_for
+from ship_geo.writer import apply_nodata, choose_nodata
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One scene, one model, and how they meet.
+
+    Attributes
+    ----------
+    scene
+        What is read; travels as plain values.
+    spec, device, precision
+        The model and where it runs.
+    plan, sample_plan
+        Windows of the model, and windows of the statistics.
+    gnyq_ms, groups
+        MTF gain of each band; bands that the model sees together.
+    dtype, bits, nodata
+        Of the output; `bits` is the sensor's nominal depth.
+    """
+
+    scene: Scene
+    spec: ModelSpec
+    device: str
+    precision: str
+    plan: Plan
+    sample_plan: Plan
+    gnyq_ms: tuple[float, ...]
+    groups: BandGroups
+    dtype: str
+    bits: int
+    nodata: float | None
+    token: str = field(default="")
+
+    @classmethod
+    def of(cls, scene: Scene, model: Any, device: str, precision: str) -> Job:
+        """Plan a scene.
+
+        Raises
+        ------
+        ShipGeoError
+            If model, device or precision cannot be used.
+        """
+        spec = ModelSpec.resolve(model)
+        chosen = pick_device(device)
+        exact = pick_precision(precision, chosen)
+        shape, halo = scene.pair.output.shape, halo_for(scene.pair.ratio)
+        gnyq = scene.sensor.gnyq_ms
+        token = tokenize(scene.identity, gnyq, spec.digest, chosen.type, exact)
+        return cls(
+            scene=scene,
+            spec=spec,
+            device=str(chosen) if device != "auto" else "auto",
+            precision=precision,
+            plan=Plan(shape, spec.window, spec.overlap, halo),
+            sample_plan=stats_plan(shape, halo),
+            gnyq_ms=gnyq,
+            groups=band_groups(scene.ms.roles, spec.n_band),
+            dtype=scene.ms.dtype,
+            bits=scene.sensor.bits,
+            nodata=choose_nodata(scene),
+            token=token,
+        )
+
+    def __dask_tokenize__(self) -> str:
+        """Name the job by what it computes."""
+        return self.token
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """A sharpened block.
+
+    Attributes
+    ----------
+    values
+        (band, row, col), data type of the output, nodata in place.
+    valid
+        (row, col) bool.
+    n_clipped, n_moved
+        Values cut to the legal range; valid values moved off the nodata value.
+    """
+
+    values: NDArray[Any]
+    valid: NDArray[np.bool_]
+    n_clipped: int
+    n_moved: int
+
+
+@lru_cache(maxsize=8)
+def _source_of(identity: str, holder: _SceneHolder) -> SceneSource:
+    del identity  # the key; the holder only carries the scene past the cache
+    return SceneSource(holder.scene)
+
+
+class _SceneHolder:
+    """Carries a scene into a cached function without being part of its key."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _SceneHolder)
+
+
+def open_source(job: Job) -> SceneSource:
+    """Open the scene of a job, once per process."""
+    return _source_of(job.token, _SceneHolder(job.scene))
+
+
+def measure(job: Job, source: WindowSource | None = None) -> SceneStats:
+    """Gather the statistics of a job's scene.
+
+    Raises
+    ------
+    ProductError
+        If no pixel is valid, or a file cannot be read.
+    """
+    return gather_stats(source or open_source(job), job.sample_plan, job.gnyq_ms)
+
+
+def sharpen(job: Job, stats: SceneStats, block: Box, source: WindowSource | None = None) -> Block:
+    """Sharpen one block of a job.
+
+    Parameters
+    ----------
+    job, stats
+        The job and the statistics of its scene.
+    block
+        (row0, row1, col0, col1) on the output grid.
+    source
+        Where windows are read; the job's files by default.
+    """
+    fuser = load_fuser(job.spec, job.device, job.precision)
+    fused, valid = fuse_block(
+        source or open_source(job),
+        job.plan,
+        block,
+        fuser,
+        stats,
+        gnyq_ms=job.gnyq_ms,
+        groups=job.groups,
+        cache_key=job.token,
+    )
+    limits = value_limits(job.dtype, job.bits, stats.ms_max)
+    values, n_clipped = to_dtype(np.where(valid, fused, 0), job.dtype, limits)
+    values, n_moved = apply_nodata(values, valid, job.nodata)
+    return Block(values, valid, n_clipped, n_moved)

@@ -1,0 +1,131 @@
+"""Sharpened scenes as lazy arrays: a Dask graph whose tasks carry coordinates in and blocks out.
+
+Building the graph opens no pixel and computes nothing; statistics are one task on which all blocks depend. Not for
+writing files. The convention that could surprise: chunks are the output's only, the windows of the model stay where
+they are, so any chunking gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import rioxarray  # noqa: F401  the accessor .rio
+import xarray as xr
+from dask.delayed import delayed
+
+from ship_geo._typing import Box
+from ship_geo.errors import ArgumentError
+from ship_geo.grids import Grid
+from ship_geo.jobs import Block, Job, measure, sharpen
+from ship_geo.stats import SceneStats
+from ship_geo.tiling import Plan
+
+TARGET_CHUNK = 1792
+"""Rows and columns that chunks have unless asked otherwise, rounded to whole strides of the model's windows."""
+
+Chunks = int | tuple[int, int] | str | None
+
+
+def chunk_shape(chunks: Chunks, plan: Plan) -> tuple[int, int]:
+    """Rows and columns of a chunk.
+
+    Parameters
+    ----------
+    chunks
+        Number, (row, col), ``"auto"``, or None or -1 for one chunk.
+    plan
+        Windows of the output.
+
+    Raises
+    ------
+    ArgumentError
+        If `chunks` is none of these.
+    """
+    if chunks == "auto":
+        step = plan.rows.stride
+        size = max(1, round(TARGET_CHUNK / step)) * step
+        return min(size, plan.shape[0]), min(size, plan.shape[1])
+    pair = chunks if isinstance(chunks, tuple) else (chunks, chunks)
+    sizes = [n if size in (None, -1) else size for size, n in zip(pair, plan.shape, strict=False)]
+    if len(pair) != 2 or not all(isinstance(size, int) and size > 0 for size in sizes):  # noqa: PLR2004  rows, columns
+        msg = f"chunks are a number of pixels, (row, col), 'auto' or None, got {chunks!r}; for instance chunks=1024"
+        raise ArgumentError(msg)
+    return min(int(sizes[0] or 1), plan.shape[0]), min(int(sizes[1] or 1), plan.shape[1])
+
+
+def lazy_array(job: Job, chunks: Chunks) -> xr.DataArray:
+    """Describe a sharpened scene as a Dask-backed array.
+
+    Parameters
+    ----------
+    job
+        What is to be done.
+    chunks
+        See `chunk_shape`.
+
+    Returns
+    -------
+    xarray.DataArray
+        Dims ("band", "y", "x"), data type of MS.
+    """
+    task = delayed(job, name=f"ship-job-{job.token}", traverse=False)
+    stats = delayed(measure, pure=True)(task, dask_key_name=f"ship-statistics-{job.token}")
+    size = chunk_shape(chunks, job.plan)
+    n_band = len(job.gnyq_ms)
+
+    def values(block: Box) -> da.Array:
+        row0, row1, col0, col1 = block
+        key = f"ship-sharpen-{job.token}-{row0}-{row1}-{col0}-{col1}"
+        made = delayed(sharpen_values, pure=True)(task, stats, block, dask_key_name=key)
+        return da.from_delayed(made, (n_band, row1 - row0, col1 - col0), np.dtype(job.dtype))
+
+    blocks = job.plan.blocks(size)
+    n_col = -(-job.plan.shape[1] // size[1])
+    rows = [[values(block) for block in blocks[start : start + n_col]] for start in range(0, len(blocks), n_col)]
+    return describe(da.block(rows), job)
+
+
+def sharpen_values(job: Job, stats: SceneStats, block: Box) -> Any:
+    """Sharpen a block and give its values alone, (band, row, col)."""
+    made: Block = sharpen(job, stats, block)
+    return made.values
+
+
+def describe(values: Any, job: Job) -> xr.DataArray:
+    """Wrap an array (band, row, col) with coordinates, CRS, nodata and attributes of a job."""
+    scene, grid = job.scene, job.scene.pair.output
+    xs, ys = pixel_centres(grid)
+    array = xr.DataArray(
+        values,
+        dims=("band", "y", "x"),
+        coords={"band": list(scene.ms.roles), "y": ys, "x": xs},
+        name="pansharpened",
+        attrs=attributes(job),
+    )
+    if grid.crs is not None:
+        array = array.rio.write_crs(grid.crs)
+    array = array.rio.write_transform(grid.transform)
+    return array if job.nodata is None else array.rio.write_nodata(job.nodata)
+
+
+def attributes(job: Job) -> dict[str, Any]:
+    """Provenance of a sharpened scene: plain values that survive in files."""
+    scene = job.scene
+    names = [text or role for text, role in zip(scene.ms.descriptions, scene.ms.roles, strict=True)]
+    known = {"time": scene.time} if scene.time else {}
+    return {
+        "long_name": tuple(names),
+        "sensor": scene.sensor.title,
+        **known,
+        "model": job.spec.name,
+        "model_digest": job.spec.digest,
+    }
+
+
+def pixel_centres(grid: Grid) -> tuple[Any, Any]:
+    """Coordinates (x, y) of pixel centres along the axes of a grid that is not rotated."""
+    a, _, c, _, e, f = grid.transform[:6]
+    n_row, n_col = grid.shape
+    return c + a * (np.arange(n_col) + 0.5), f + e * (np.arange(n_row) + 0.5)

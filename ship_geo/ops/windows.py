@@ -1,0 +1,89 @@
+"""One window of a pair as every method needs it: both images on the PAN grid, PAN through each band's MTF, validity.
+
+Pure tensor code between reading and fusing. Not for reading, statistics or blending. The convention that could
+surprise: a window is read with a halo, which is used by the filters and cut off here; invalid pixels are filled
+before any filter, from their valid neighbours and else from the window's own mean, so no fill value of a file counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ship_geo.ops.masks import fill_invalid, ms_mask_on_pan
+from ship_geo.ops.resample import degrade, upsample
+
+RowCol = tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedWindow:
+    """One window without its halo, DN as float32.
+
+    Attributes
+    ----------
+    ms_up, pan, pan_low
+        (band, row, col), (1, row, col) and (band, row, col).
+    valid
+        (row, col) bool: PAN and all MS bands are valid.
+    """
+
+    ms_up: Tensor
+    pan: Tensor
+    pan_low: Tensor
+    valid: Tensor
+
+
+def _filled(values: NDArray[np.generic], valid: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
+    """Fill an image (band, row, col) from its valid pixels; return it and its mask."""
+    mask = torch.from_numpy(valid)
+    image = torch.from_numpy(values.astype(np.float32))
+    if mask.all():
+        return image, mask
+    fallback = image[:, mask].mean(1) if bool(mask.any()) else torch.zeros(len(image))
+    return fill_invalid(image, mask, fallback), mask
+
+
+def prepare_window(
+    ms: tuple[NDArray[np.generic], NDArray[np.bool_]],
+    pan: tuple[NDArray[np.generic], NDArray[np.bool_]],
+    *,
+    ratio: RowCol,
+    phase: RowCol,
+    gnyq_ms: tuple[float, ...],
+    halo: int,
+) -> PreparedWindow:
+    """Bring one window to the PAN grid.
+
+    Parameters
+    ----------
+    ms, pan
+        Values (band, row, col) and validity (row, col) of what was read: PAN with the halo on every side, MS with
+        enough pixels to cover it.
+    ratio, phase
+        (row, col); phase of ``ms[0][:, 0, 0]`` in PAN pixels of ``pan[0]``.
+    gnyq_ms
+        MTF gain at Nyquist of each band.
+    halo
+        PAN pixels to cut off on every side.
+
+    Returns
+    -------
+    PreparedWindow
+    """
+    ms_image, ms_valid = _filled(*ms)
+    pan_image, pan_valid = _filled(*pan)
+    n_row, n_col = (n - 2 * halo for n in pan_image.shape[-2:])
+    inner = (..., slice(halo, halo + n_row), slice(halo, halo + n_col))
+    core = (phase[0] - halo, phase[1] - halo)
+    coarse = degrade(pan_image, (ms_image.shape[-2], ms_image.shape[-1]), ratio, phase, gnyq_ms)
+    return PreparedWindow(
+        ms_up=upsample(ms_image, (n_row, n_col), ratio, core),
+        pan=pan_image[inner].contiguous(),
+        pan_low=upsample(coarse, (n_row, n_col), ratio, core),
+        valid=pan_valid[inner] & ms_mask_on_pan(ms_valid, (n_row, n_col), ratio, core),
+    )

@@ -1,0 +1,94 @@
+"""Packs of chips: statistics of their surroundings, and steps that depend on seed and number alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ship_geo.data.chips import ChipPack, ChipSteps
+from ship_geo.errors import ArgumentError, ProductError
+
+
+@pytest.fixture
+def chips() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (6, 4, 24, 24), dtype=np.uint8)
+
+
+@pytest.fixture
+def pack_file(tmp_path: Path, chips: np.ndarray) -> Path:
+    path = tmp_path / "pack.npz"
+    np.savez_compressed(path, chips=chips, city=["a", "b", "a", "b", "a", "c"], name=[f"{i}.tif" for i in range(6)])
+    return path
+
+
+def test_statistics_are_those_of_all_chips_of_the_city(pack_file: Path, chips: np.ndarray) -> None:
+    pack = ChipPack.from_file(pack_file)
+    np.testing.assert_array_equal(pack.chips.numpy(), chips)
+    for i, members in enumerate(([0, 2, 4], [1, 3], [0, 2, 4], [1, 3], [0, 2, 4], [5])):
+        for band in range(4):
+            pixels = np.concatenate([chips[j, band].ravel() for j in members]).astype(np.float64)
+            assert float(pack.scene_mean[i, band]) == pytest.approx(pixels.mean(), rel=1e-4)
+            assert float(pack.scene_std[i, band]) == pytest.approx(pixels.std(), rel=1e-4)
+
+
+def test_step_depends_on_seed_and_number_alone(pack_file: Path) -> None:
+    pack = ChipPack.from_file(pack_file)
+    steps, again, longer, other = (
+        ChipSteps(pack, n, batch_size=3, region=8, seed=seed) for n, seed in ((9, 1), (9, 1), (90, 1), (9, 2))
+    )
+    _ = [again[i] for i in (5, 0, 3)]  # what was read before does not matter
+    for source in (again, longer):
+        assert torch.equal(steps[7].chips, source[7].chips)
+        assert steps[7].seed == source[7].seed
+    assert steps[7].seed not in (other[7].seed, steps[6].seed)
+
+
+def test_regions_are_cut_from_different_chips_with_their_own_statistics(pack_file: Path, chips: np.ndarray) -> None:
+    pack = ChipPack.from_file(pack_file)
+    batch = ChipSteps(pack, 4, batch_size=6, region=20, seed=0)[2]
+    assert batch.chips.shape == (6, 4, 20, 20)
+    found = []
+    for region, mean in zip(batch.chips.numpy(), batch.scene_mean, strict=True):
+        matches = [
+            i
+            for i in range(6)
+            for row in range(5)
+            for col in range(5)
+            if np.array_equal(chips[i, :, row : row + 20, col : col + 20], region)
+        ]
+        assert len(matches) == 1
+        assert torch.equal(mean, pack.scene_mean[matches[0]])
+        found += matches
+    assert sorted(found) == list(range(6))
+
+
+def test_whole_chips_and_more_than_there_are_can_be_drawn(pack_file: Path) -> None:
+    batch = ChipSteps(ChipPack.from_file(pack_file), 1, batch_size=9, region=24, seed=0)[0]
+    assert batch.chips.shape == (9, 4, 24, 24)
+
+
+def test_steps_end_after_their_length(pack_file: Path) -> None:
+    steps = ChipSteps(ChipPack.from_file(pack_file), 3, batch_size=2, region=8, seed=0)
+    assert len(steps) == len(list(steps)) == 3
+    with pytest.raises(IndexError):
+        steps[3]
+
+
+def test_region_larger_than_a_chip_is_refused(pack_file: Path) -> None:
+    with pytest.raises(ArgumentError, match="regions fit into the chips, got 25 of"):
+        ChipSteps(ChipPack.from_file(pack_file), 1, batch_size=1, region=25, seed=0)
+
+
+def test_what_is_no_pack_is_refused(tmp_path: Path, pack_file: Path) -> None:
+    text, empty, bare, array, cut = (tmp_path / name for name in ("a.txt", "b.npz", "c.npz", "d.npy", "e.npz"))
+    text.write_text("no array")
+    empty.write_bytes(b"")
+    np.savez(bare, images=np.zeros(3))
+    np.save(array, np.zeros(3))
+    cut.write_bytes(pack_file.read_bytes()[:5000])
+    for path in (text, empty, bare, array, cut, tmp_path / "missing.npz"):
+        with pytest.raises(ProductError, match=r"training reads a pack of chips, got .*; write one with"):
+            ChipPack.from_file(path)

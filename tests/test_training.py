@@ -1,0 +1,150 @@
+"""The training task: its schedule, what a step learns, and that precision of the network leaves the pairs alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import lightning
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+from ship_geo.data.chips import ChipPack, ChipSteps
+from ship_geo.data.simulation import SimulationConfig
+from ship_geo.errors import ArgumentError
+from ship_geo.nn import ShipPlusPlusConfig
+from ship_geo.training import PansharpeningTask, Schedule
+
+TINY = ShipPlusPlusConfig(n_feature=4, n_order=2, n_stage=1)
+CALM = SimulationConfig(ratios=(4,), ratio_weights=(1.0,))
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*does not have many workers:UserWarning",
+    "ignore:.*is deprecated:FutureWarning",
+    "ignore:Checkpoint directory:UserWarning",
+    "ignore:You're resuming from a checkpoint that ended before the epoch ended:UserWarning",
+)
+
+
+@pytest.fixture
+def pack() -> ChipPack:
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(3, 4, 24, 24, generator=generator)
+    chips = (200 * torch.nn.functional.interpolate(coarse, scale_factor=4, mode="bilinear") + 20).to(torch.uint8)
+    values = chips.float()
+    return ChipPack(chips, values.mean((2, 3)), values.std((2, 3)))
+
+
+def fit(task: PansharpeningTask, steps: ChipSteps, folder: Path, **options: object) -> lightning.Trainer:
+    trainer = lightning.Trainer(
+        default_root_dir=folder,
+        max_steps=len(steps),
+        accelerator="cpu",
+        devices=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **options,
+    )
+    trainer.fit(task, DataLoader(steps, batch_size=None))
+    return trainer
+
+
+def test_schedule_rises_stays_and_falls() -> None:
+    schedule = Schedule(rate=1e-3, rise=10, steps=100, fall=20)
+    factors = np.array([schedule.factor(step) for step in range(101)])
+    np.testing.assert_allclose(factors[:10], np.arange(1, 11) / 10)
+    np.testing.assert_allclose(factors[10:80], 1)
+    np.testing.assert_allclose(factors[80:], np.linspace(1, 0, 21), atol=1e-12)
+
+
+@given(st.integers(1, 50), st.integers(1, 300), st.integers(1, 200), st.integers(1, 300))
+def test_longer_run_equals_the_shorter_one_before_its_fall(rise: int, steps: int, fall: int, more: int) -> None:
+    short, long = (Schedule(rise=rise, steps=n, fall=fall) for n in (steps, steps + more))
+    for step in range(max(0, steps - fall) + 1):
+        if step + fall <= steps:
+            assert short.factor(step) == long.factor(step)
+    assert short.factor(steps) == 0
+    assert all(0 <= short.factor(step) <= 1 for step in range(steps + 5))
+
+
+@pytest.mark.parametrize("name", ["rise", "steps", "fall"])
+def test_schedule_without_rise_run_or_fall_is_refused(name: str) -> None:
+    with pytest.raises(ArgumentError, match="rise, steps and fall of a schedule are at least 1, got"):
+        Schedule(**{name: 0})
+
+
+def test_loss_on_one_batch_falls(pack: ChipPack, tmp_path: Path) -> None:
+    batch = ChipSteps(pack, 1, batch_size=1, region=96, seed=0)[0]
+
+    class Same(ChipSteps):
+        def __getitem__(self, step: int):  # noqa: ANN204
+            if step >= self.steps:
+                raise IndexError(step)
+            return batch
+
+    lightning.seed_everything(0, verbose=False)
+    task = PansharpeningTask(TINY, CALM, Schedule(rate=1e-2, rise=1, steps=30, fall=1))
+    with torch.no_grad():
+        before = task.eval()._loss_of(batch) if hasattr(task, "_loss_of") else _loss(task, batch)
+    fit(task.train(), Same(pack, 30, 1, 96, 0), tmp_path, gradient_clip_val=1.0)
+    with torch.no_grad():
+        assert _loss(task, batch) < 0.9 * before
+
+
+def _loss(task: PansharpeningTask, batch: object) -> float:
+    task.log = lambda *_, **__: None  # type: ignore[method-assign]
+    return float(task.training_step(batch, 0))
+
+
+def test_learning_rate_follows_the_schedule_step_by_step(pack: ChipPack, tmp_path: Path) -> None:
+    schedule, seen = Schedule(rate=1e-2, rise=2, steps=6, fall=2), []
+
+    class Watch(lightning.Callback):
+        def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:  # noqa: ANN001, ARG002
+            seen.append(optimizer.param_groups[0]["lr"])
+
+    task = PansharpeningTask(TINY, CALM, schedule)
+    fit(task, ChipSteps(pack, 6, 1, 72, 0), tmp_path, callbacks=[Watch()])
+    assert seen == pytest.approx([1e-2 * schedule.factor(step) for step in range(6)])
+    assert seen == pytest.approx([0.005, 0.01, 0.01, 0.01, 0.01, 0.005])
+
+
+def test_pairs_are_simulated_in_float32_whatever_the_precision(pack: ChipPack) -> None:
+    task = PansharpeningTask(TINY, CALM, Schedule())
+    batch = ChipSteps(pack, 1, batch_size=1, region=72, seed=0)[0]
+    expected = task._simulate(batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        pair = task._simulate(batch)
+    for name in ("ms_stream", "guide_stream", "ref"):
+        assert torch.equal(getattr(pair, name), getattr(expected, name))
+
+
+def test_same_seeds_train_the_same_weights(pack: ChipPack, tmp_path: Path) -> None:
+    weights = []
+    for _ in range(2):
+        lightning.seed_everything(7, verbose=False)
+        task = PansharpeningTask(TINY, SimulationConfig(), Schedule(rate=1e-2, rise=1, steps=3, fall=1))
+        fit(task, ChipSteps(pack, 3, 2, 72, 0), tmp_path)
+        weights.append(task.network.state_dict())
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
+def test_validation_compares_with_the_regression_detail(pack: ChipPack) -> None:
+    task = PansharpeningTask(TINY, CALM, Schedule())
+    logged = {}
+    task.log = lambda name, value, **_: logged.update({name: float(value)})  # type: ignore[method-assign]
+    batch = ChipSteps(pack, 1, batch_size=2, region=72, seed=0)[0]
+    pair = task._simulate(batch)
+    with torch.no_grad():
+        task.validation_step(batch, 0)
+    # an untrained network returns the upsampled MS
+    ms_up, detail = pair.ms_stream[:, :4], pair.ms_stream[:, 4:8]
+    ratios = [
+        float(torch.dist(ms_up[n], pair.ref[n]) / torch.dist(ms_up[n] + detail[n], pair.ref[n])) for n in range(2)
+    ]
+    assert logged["val/rmse_ratio"] == pytest.approx(np.mean(ratios), rel=1e-4)
