@@ -171,9 +171,7 @@ def main(scenes: Path, pack: Path | None, model: str, precision: str, out: Path 
     table = []
     for case in [*read_cases(scenes), *(simulate_cases(pack) if pack else ())]:
         scores = {name: score(case, name, precision) for name in columns}
-        ratios = {
-            key: scores[model][key] / min(scores[name][key] for name in OPPONENTS) for key in ("ergas", "sam")
-        }
+        ratios = {key: scores[model][key] / min(scores[name][key] for name in OPPONENTS) for key in ("ergas", "sam")}
         table.append({"scene": case.name, "scores": scores, "ratios": ratios})
         figures = " ".join(f"{scores[name]['ergas']:12.3f}" for name in columns)
         click.echo(f"{case.name:18s} {figures}   {ratios['ergas']:.3f}   {ratios['sam']:.3f}")

@@ -33,7 +33,7 @@ from ship_geo.writer import GeoTiffWriter, OutputProfile, check_output
 __all__ = ["list_models", "open_scene", "pansharpen", "pansharpen_scene", "plan_scene", "quality"]
 
 
-def pansharpen_scene(
+def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
     source: PathLike | Scene | None = None,
     *,
     ms: PathLike | Sequence[PathLike] | None = None,
@@ -60,7 +60,7 @@ def pansharpen_scene(
     sensor
         Name of the sensor where the files do not tell, for instance ``"WorldView-2"``.
     bands
-        Roles of the MS bands in file order where the files do not tell, for instance ``("blue", "green", "red", "nir")``.
+        Roles of the MS bands in file order where the files do not tell: ``("blue", "green", "red", "nir")``.
     model
         ``"auto"`` (the shipped SHIP++ weights), the name of other weights, the path of a checkpoint, or a classical
         method: ``"brovey"``, ``"gsa"``, ``"mtf-glp-fs"``, ``"mtf-glp-hpm"``, ``"exp"``.
@@ -161,10 +161,12 @@ def pansharpen(
     ArgumentError
         When an argument cannot work; `GridError` when the grids do not fit each other.
     """
-    return sharpen_arrays(ms, pan, sensor, bands, model, device, precision, chunks)
+    return sharpen_arrays(
+        ms, pan, sensor=sensor, bands=bands, model=model, device=device, precision=precision, chunks=chunks
+    )
 
 
-def plan_scene(
+def plan_scene(  # noqa: PLR0913  the arguments of `pansharpen_scene`
     source: PathLike | Scene | None = None,
     *,
     ms: PathLike | Sequence[PathLike] | None = None,

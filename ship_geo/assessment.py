@@ -101,5 +101,5 @@ def _open_on_grid(image: PathLike | xr.DataArray, grid: Grid, n_band: int, name:
             f"{tuple(grid.transform[:6])}; pass the images that belong together"
         )
         raise ArgumentError(msg)
-    valid = np.isfinite(values).all(0)
+    valid: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(values), axis=0)
     return np.where(valid, values, 0), valid

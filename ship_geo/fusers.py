@@ -1,4 +1,4 @@
-"""Fusers: what turns prepared windows and scene statistics into sharpened windows, networks and classical methods alike.
+"""What turns prepared windows and scene statistics into sharpened windows, networks and classical methods alike.
 
 A `ModelSpec` is the small value that travels to workers; `load_fuser` builds the fuser there, once per process. Not for
 tiling or blending. The convention that could surprise: windows are fused in batches of a fixed size, because libraries
@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal, Protocol
 
 import torch
@@ -80,7 +80,6 @@ class ModelSpec:
         if isinstance(model, str) and model.lower() in METHODS:
             name = model.lower()
             return cls(name, "classical", "", name, CLASSICAL_WINDOW, 0, 0)
-        name = model if isinstance(model, str) else getattr(model, "name", "")
         checkpoint = _resolve_checkpoint(model)
         config = checkpoint.config
         if not isinstance(config, ShipPlusPlusConfig) or (config.n_in, config.n_guide) != (
@@ -92,10 +91,12 @@ class ModelSpec:
                 f"channels, got {checkpoint.kind} with {config}; pass weights trained for pan-sharpening"
             )
             raise ArgumentError(msg)
-        if not name or name == "auto":
-            name = ShipPlusPlus_Weights.DEFAULT.name
+        # Shipped weights travel by name: other machines have them elsewhere.
+        shipped = [member.name for member in ShipPlusPlus_Weights if member.path == checkpoint.path]
+        path = shipped[0] if shipped else str(checkpoint.path.absolute())
+        name = shipped[0] if shipped else checkpoint.path.stem
         window, overlap = checkpoint.window, checkpoint.overlap
-        return cls(str(name), "network", str(checkpoint.path), checkpoint.digest, window, overlap, config.n_band)
+        return cls(name, "network", path, checkpoint.digest, window, overlap, config.n_band)
 
 
 def _resolve_checkpoint(model: Any) -> Checkpoint:
@@ -176,7 +177,7 @@ class NetworkFuser:
     """
 
     def __init__(self, network: ShipPlusPlus, device: torch.device, precision: str, batch_size: int) -> None:
-        self.network = network.to(device, memory_format=torch.channels_last).eval()
+        self.network = network.to(device).to(memory_format=torch.channels_last).eval()
         self.device, self.precision, self.batch_size = device, precision, batch_size
 
     def fuse(self, windows: Sequence[PreparedWindow], stats: SceneStats, groups: BandGroups) -> list[Tensor]:
@@ -189,10 +190,9 @@ class NetworkFuser:
         """
         fused = [torch.empty_like(window.ms_up) for window in windows]
         for group in groups:
-            statistics = _on(stats.select(group).network_statistics(), self.device)
             bands = list(group)
-            sharpened = self._in_batches(windows, lambda part, b=bands, s=statistics: self._run(part, b, s))
-            for target, values in zip(fused, sharpened, strict=True):
+            run = partial(self._run, bands=bands, statistics=_on(stats.select(group).network_statistics(), self.device))
+            for target, values in zip(fused, self._in_batches(windows, run), strict=True):
                 target[bands] = values
         return fused
 

@@ -84,13 +84,12 @@ def stats_plan(shape: tuple[int, int], halo: int) -> Plan:
     return Plan(shape, STATS_WINDOW, 0, halo)
 
 
-def within(window: Window, prepared: PreparedWindow, shape: tuple[int, int]) -> PreparedWindow:
-    """Take pixels beyond the output for invalid: PAN may go on there, the scene does not."""
+def measure_window(source: WindowSource, plan: Plan, window: Window, gnyq_ms: tuple[float, ...]) -> SceneStats:
+    """Gather the statistics of one window of a plan, as far as it lies in the scene."""
+    (sample,) = source.samples(plan, [window])
     row0, _, col0, _ = window.core
-    n_row, n_col = max(0, shape[0] - row0), max(0, shape[1] - col0)
-    valid = prepared.valid.clone()
-    valid[n_row:], valid[:, n_col:] = False, False
-    return PreparedWindow(prepared.ms_up, prepared.pan, prepared.pan_low, valid)
+    inside = slice(0, max(0, plan.shape[0] - row0)), slice(0, max(0, plan.shape[1] - col0))
+    return SceneStats.of_window(prepare(sample, gnyq_ms, plan.halo), inside)
 
 
 def gather_stats(source: WindowSource, plan: Plan, gnyq_ms: tuple[float, ...]) -> SceneStats:
@@ -103,24 +102,9 @@ def gather_stats(source: WindowSource, plan: Plan, gnyq_ms: tuple[float, ...]) -
     """
     windows = plan.windows()
     chosen = [windows[index] for index in spread(len(windows))]
-    for part in (chosen, windows):
-        stats = _measure(source, plan, part, gnyq_ms, is_last=part is windows or len(chosen) == len(windows))
-        if stats is not None:
-            return stats
-    raise AssertionError  # the last part raises or returns
-
-
-def _measure(
-    source: WindowSource, plan: Plan, windows: list[Window], gnyq_ms: tuple[float, ...], *, is_last: bool
-) -> SceneStats | None:
-    samples = source.samples(plan, windows)
-    prepared = (
-        within(window, prepare(sample, gnyq_ms, plan.halo), plan.shape)
-        for window, sample in zip(windows, samples, strict=True)
-    )
-    parts = [SceneStats.of_window(window) for window in prepared]
-    if not is_last and not any(part.moments.count for part in parts):
-        return None
+    parts = [measure_window(source, plan, window, gnyq_ms) for window in chosen]
+    if not any(part.moments.count for part in parts):
+        parts = [measure_window(source, plan, window, gnyq_ms) for window in windows]
     return SceneStats.merged(parts, len(gnyq_ms))
 
 
@@ -214,7 +198,7 @@ def _common(block: Box, core: Box) -> tuple[tuple[slice, slice], tuple[slice, sl
     return slices(block), slices(core)
 
 
-def _fused_windows(  # noqa: PLR0913  the arguments of `fuse_block`
+def _fused_windows(
     source: WindowSource,
     plan: Plan,
     block: Box,

@@ -7,13 +7,14 @@ they are, so any chunking gives the same bytes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import dask.array as da
 import numpy as np
 import rioxarray  # noqa: F401  the accessor .rio
 import xarray as xr
-from dask.delayed import delayed
+from dask.delayed import Delayed, delayed
 
 from ship_geo._typing import Box
 from ship_geo.errors import ArgumentError
@@ -52,7 +53,7 @@ def chunk_shape(chunks: Chunks, plan: Plan) -> tuple[int, int]:
     if len(pair) != 2 or not all(isinstance(size, int) and size > 0 for size in sizes):  # noqa: PLR2004  rows, columns
         msg = f"chunks are a number of pixels, (row, col), 'auto' or None, got {chunks!r}; for instance chunks=1024"
         raise ArgumentError(msg)
-    return min(int(sizes[0] or 1), plan.shape[0]), min(int(sizes[1] or 1), plan.shape[1])
+    return min(int(sizes[0]), plan.shape[0]), min(int(sizes[1]), plan.shape[1])
 
 
 def lazy_array(job: Job, chunks: Chunks) -> xr.DataArray:
@@ -72,14 +73,38 @@ def lazy_array(job: Job, chunks: Chunks) -> xr.DataArray:
     """
     task = delayed(job, name=f"ship-job-{job.token}", traverse=False)
     stats = delayed(measure, pure=True)(task, dask_key_name=f"ship-statistics-{job.token}")
-    size = chunk_shape(chunks, job.plan)
+
+    def block_task(block: Box, key: str) -> Delayed:
+        made: Delayed = delayed(sharpen_values, pure=True)(task, stats, block, dask_key_name=key)
+        return made
+
+    return assemble(job, chunk_shape(chunks, job.plan), block_task)
+
+
+def assemble(job: Job, size: tuple[int, int], block_task: Callable[[Box, str], Delayed]) -> xr.DataArray:
+    """Put the blocks of a job together.
+
+    Parameters
+    ----------
+    job
+        What is to be done.
+    size
+        Rows and columns of a block.
+    block_task
+        Makes the task, by the key given, that computes the values of a block.
+
+    Returns
+    -------
+    xarray.DataArray
+    """
     n_band = len(job.gnyq_ms)
 
     def values(block: Box) -> da.Array:
         row0, row1, col0, col1 = block
         key = f"ship-sharpen-{job.token}-{row0}-{row1}-{col0}-{col1}"
-        made = delayed(sharpen_values, pure=True)(task, stats, block, dask_key_name=key)
-        return da.from_delayed(made, (n_band, row1 - row0, col1 - col0), np.dtype(job.dtype))
+        shape = (n_band, row1 - row0, col1 - col0)
+        part: da.Array = da.from_delayed(block_task(block, key), shape, np.dtype(job.dtype))
+        return part
 
     blocks = job.plan.blocks(size)
     n_col = -(-job.plan.shape[1] // size[1])
@@ -107,7 +132,7 @@ def describe(values: Any, job: Job) -> xr.DataArray:
     if grid.crs is not None:
         array = array.rio.write_crs(grid.crs)
     array = array.rio.write_transform(grid.transform)
-    return array if job.nodata is None else array.rio.write_nodata(job.nodata)
+    return array if job.nodata is None else xr.DataArray(array.rio.write_nodata(job.nodata))
 
 
 def attributes(job: Job) -> dict[str, Any]:

@@ -175,7 +175,7 @@ def open_scene(
     ms_layer, ms_notes = open_ms(ms_infos, pan_band=files.pan_band, sensor=found, bands=bands)
     pan_layer, pan_notes = open_pan(pan_info, pan_band=files.pan_band)
     ms_layer, grid_notes = _relate(ms_layer, pan_layer, ms_infos[0], pan_info)
-    scene_sensor, sensor_notes = _fit_sensor(found, ms_layer, is_given=given is not None)
+    scene_sensor, sensor_notes = fit_sensor(found, ms_layer, is_given=given is not None)
     scene = Scene(
         ms=ms_layer,
         pan=pan_layer,
@@ -278,7 +278,14 @@ def _relate(ms: Layer, pan: Layer, ms_info: RasterInfo, pan_info: RasterInfo) ->
     return replace(ms, grid=grid), (note,)
 
 
-def _fit_sensor(sensor: Sensor | None, ms: Layer, *, is_given: bool) -> tuple[Sensor, tuple[str, ...]]:
+def fit_sensor(sensor: Sensor | None, ms: Layer, *, is_given: bool) -> tuple[Sensor, tuple[str, ...]]:
+    """Return a sensor with exactly the bands of an MS layer, generic where none is known, and what was assumed.
+
+    Raises
+    ------
+    ArgumentError
+        When a sensor was given and the bands are not its own.
+    """
     generic = Sensor.generic(ms.roles, bits=8 if np.dtype(ms.dtype).itemsize == 1 else 16)
     if sensor is None:
         return generic, ("the sensor is not known: MTF gains are defaults",)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ship_geo.baselines.layout import StackLayout
@@ -19,6 +20,9 @@ from ship_geo.errors import ProductError
 from ship_geo.nn.inputs import BandStatistics
 from ship_geo.ops.moments import Moments
 from ship_geo.ops.windows import PreparedWindow
+
+RIDGE = 1e-4
+"""Ridge of the intensity regression, in units of the mean band variance: equal bands share a weight."""
 
 MAX_SAMPLES = 96
 """Windows that are read of a large scene: 96 of 256 x 256 pixels see 6 megapixels."""
@@ -34,84 +38,111 @@ class SceneStats:
         Of [ms_up, pan, pan_low], DN.
     ms_max
         Largest MS value seen, DN: tells whether the nominal bit depth holds.
-    valid_fraction
-        Share of valid pixels among those looked at.
+    n_pixel
+        Pixels looked at, valid or not.
     """
 
     moments: Moments
     ms_max: float
-    valid_fraction: float
+    n_pixel: int
+
+    @property
+    def valid_fraction(self) -> float:
+        """Share of valid pixels among those looked at."""
+        return self.moments.count / max(1, self.n_pixel)
 
     @classmethod
-    def from_windows(cls, windows: Iterable[PreparedWindow], n_band: int) -> SceneStats:
-        """Measure windows one by one.
+    def of_window(cls, window: PreparedWindow, inside: tuple[slice, slice]) -> SceneStats:
+        """Measure one window; it may hold no valid pixel.
 
-        Raises
-        ------
-        ProductError
-            If no pixel is valid in PAN and in all MS bands.
+        Parameters
+        ----------
+        window
+            The window.
+        inside
+            Its rows and columns that belong to the scene; PAN may go on beyond, the scene does not.
         """
-        return cls.merged((cls.of_window(window) for window in windows), n_band)
-
-    @classmethod
-    def of_window(cls, window: PreparedWindow) -> SceneStats:
-        """Measure one window; it may hold no valid pixel."""
         layout = StackLayout(len(window.ms_up))
-        stack = layout.stack(window.ms_up, window.pan, window.pan_low)[:, window.valid]
+        valid = window.valid[inside]
+        stack = layout.stack(window.ms_up, window.pan, window.pan_low)[(slice(None), *inside)][:, valid]
         if not stack.shape[1]:
-            return cls(Moments.empty(layout.n_variable), -np.inf, 0.0)
-        highest = float(stack[: layout.n_band].max())
-        return cls(Moments.from_samples(stack.numpy()), highest, float(window.valid.float().mean()))
+            return cls(Moments.empty(layout.n_variable), -np.inf, valid.numel())
+        return cls(Moments.from_samples(stack.numpy()), float(stack[: layout.n_band].max()), valid.numel())
 
     @classmethod
     def merged(cls, parts: Iterable[SceneStats], n_band: int) -> SceneStats:
-        """Join the statistics of parts of equal size.
+        """Join the statistics of parts.
 
         Raises
         ------
         ProductError
             If no part holds a valid pixel.
         """
-        moments, highest, fractions = Moments.empty(StackLayout(n_band).n_variable), -np.inf, []
+        moments, highest, n_pixel = Moments.empty(StackLayout(n_band).n_variable), -np.inf, 0
         for part in parts:
             moments = moments.merge(part.moments)
-            highest = max(highest, part.ms_max)
-            fractions.append(part.valid_fraction)
+            highest, n_pixel = max(highest, part.ms_max), n_pixel + part.n_pixel
         if not moments.count:
             msg = (
-                f"a scene needs pixels that are valid in PAN and in all MS bands, got none in {len(fractions)} windows; "
+                f"a scene needs pixels that are valid in PAN and in all MS bands, got none among {n_pixel}; "
                 "check the nodata values of both files and whether they show the same ground"
             )
             raise ProductError(msg)
-        return cls(moments, highest, float(np.mean(fractions)))
+        return cls(moments, highest, n_pixel)
 
     def select(self, bands: Sequence[int]) -> SceneStats:
         """Statistics of some bands, in the order given; a band may come twice."""
         layout = StackLayout.of(self.moments)
         indices = [*bands, layout.pan, *(layout.pan_low[band] for band in bands)]
-        return SceneStats(self.moments.select(indices), self.ms_max, self.valid_fraction)
+        return SceneStats(self.moments.select(indices), self.ms_max, self.n_pixel)
 
     def network_statistics(self) -> BandStatistics:
         """Statistics as the network reads them, (1, band or 1, 1, 1) float32."""
         layout, mean, cov = StackLayout.of(self.moments), self.moments.mean, self.moments.cov
         std = np.maximum(np.sqrt(np.maximum(np.diag(cov), 0)), np.maximum(1e-3 * np.abs(mean), 1e-6))
-        shared = cov[layout.pan, list(layout.pan_low)]
-        crossed = cov[layout.pan, list(layout.ms_up)]
-        gain = np.divide(crossed, shared, out=np.zeros_like(shared), where=shared > 0)
+        ms, low, pan = list(layout.ms_up), list(layout.pan_low), layout.pan
+        gain = _divide(cov[pan, ms], cov[pan, low])
+        weight = intensity_weights(cov[np.ix_(ms, ms)], cov[np.ix_(ms, low)].mean(1))
+        crossed = cov[np.ix_(ms, ms)] @ weight
 
-        def shaped(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Tensor:
+        def shaped(values: NDArray[np.float64]) -> Tensor:
             return torch.from_numpy(np.asarray(values, np.float32).reshape(1, -1, 1, 1))
 
-        ms, low, pan = list(layout.ms_up), list(layout.pan_low), [layout.pan]
         return BandStatistics(
             ms_mean=shaped(mean[ms]),
             ms_std=shaped(std[ms]),
-            pan_mean=shaped(mean[pan]),
-            pan_std=shaped(std[pan]),
+            pan_mean=shaped(mean[[pan]]),
+            pan_std=shaped(std[[pan]]),
             pan_low_mean=shaped(mean[low]),
             pan_low_std=shaped(std[low]),
             gain=shaped(gain),
+            weight=shaped(weight),
+            intensity_gain=shaped(_divide(crossed, np.full_like(crossed, weight @ crossed))),
         )
+
+
+def intensity_weights(cov: NDArray[np.float64], crossed: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Least-squares weights of the bands for a target, stable where bands repeat each other.
+
+    Parameters
+    ----------
+    cov
+        (..., band, band) covariance of the bands.
+    crossed
+        (..., band) covariance of each band with the target.
+
+    Returns
+    -------
+    numpy.ndarray
+        (..., band).
+    """
+    n_band = cov.shape[-1]
+    ridge = RIDGE * np.trace(cov, axis1=-2, axis2=-1)[..., None, None] / n_band + np.finfo(np.float64).tiny
+    return np.asarray(np.linalg.solve(cov + ridge * np.eye(n_band), crossed[..., None])[..., 0])
+
+
+def _divide(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
 
 
 def spread(n_window: int, n_sample: int = MAX_SAMPLES) -> list[int]:

@@ -17,6 +17,7 @@ from ship_geo.data.chips import ChipBatch
 from ship_geo.data.simulation import SimulatedBatch, SimulationConfig, simulate
 from ship_geo.errors import ArgumentError
 from ship_geo.losses import pansharpening_loss
+from ship_geo.nn.inputs import N_GUIDE, N_STREAM
 from ship_geo.nn.ship_plus_plus import ShipPlusPlus, ShipPlusPlusConfig
 
 
@@ -72,6 +73,7 @@ class PansharpeningTask(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.network = ShipPlusPlus(config).to(memory_format=torch.channels_last)
+        start_from_details(self.network)
         self.simulation, self.schedule, self.weight_decay = simulation, schedule, weight_decay
 
     def forward(self, ms_stream: Tensor, guide_stream: Tensor) -> Tensor:
@@ -96,12 +98,13 @@ class PansharpeningTask(lightning.LightningModule):
         return loss
 
     def validation_step(self, batch: ChipBatch, _: int) -> None:
-        """Log the loss, and the error against that of the regression detail (MTF-GLP-FS) on the same pairs."""
+        """Log the loss, and the error against the best of the three classical details on the same pair."""
         pair = self._simulate(batch)
         fused = self(pair.ms_stream, pair.guide_stream)
-        n_band = fused.shape[1]
-        injected = pair.ms_stream[:, :n_band] + pair.ms_stream[:, n_band : 2 * n_band]
-        error, opponent = ((part - pair.ref).square().mean((1, 2, 3)).sqrt() for part in (fused, injected))
+        skip, *details = torch.split(pair.ms_stream, fused.shape[1], 1)
+        candidates = (fused, *(skip + detail for detail in details))
+        error, *opponents = ((part - pair.ref).square().mean((1, 2, 3)).sqrt() for part in candidates)
+        opponent = torch.stack(opponents).amin(0)
         size = len(batch.chips)
         self.log("val/loss", pansharpening_loss(fused, pair.ref), batch_size=size)
         self.log("val/rmse_ratio", (error / opponent).mean(), batch_size=size)
@@ -111,3 +114,24 @@ class PansharpeningTask(lightning.LightningModule):
         optimizer = torch.optim.AdamW(self.network.parameters(), lr=self.schedule.rate, weight_decay=self.weight_decay)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule.factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+@torch.no_grad()
+def start_from_details(network: ShipPlusPlus) -> None:
+    """Let training begin at the mean of the regression and the substitution detail, which a line of weights expresses.
+
+    Raises
+    ------
+    ArgumentError
+        If the network does not read the streams of `ship_geo.nn.inputs`.
+    """
+    n_feature, n_band = network.config.n_feature, network.config.n_band
+    if network.config.n_in != N_STREAM * n_band or network.config.n_guide != N_GUIDE:
+        msg = (
+            f"a pan-sharpening network reads {N_STREAM} channels per band and {N_GUIDE} of PAN, got {network.config}; "
+            "correct n_in and n_guide"
+        )
+        raise ArgumentError(msg)
+    for band in range(n_band):
+        for detail in (1, 3):
+            network.out.weight[band, n_feature + detail * n_band + band, 1, 1] = 0.5

@@ -141,6 +141,8 @@ class ArrayPairReader:
         (row, col) of bool; by default every finite value is valid. NaN and infinity never are.
     nodata_ms, nodata_pan
         Values that mark invalid pixels, as in `ship_geo.raster.find_valid`.
+    ms_start, pan_start
+        Pixel (row, col) of its grid at which each array starts, where an array is a part of its grid.
 
     Raises
     ------
@@ -148,7 +150,7 @@ class ArrayPairReader:
         When a shape fits neither its grid nor its mask, or PAN has several bands.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  two images, each with its grid, mask and place
         self,
         ms: Values,
         pan: Values,
@@ -158,12 +160,16 @@ class ArrayPairReader:
         pan_valid: Mask | None = None,
         nodata_ms: float | None = None,
         nodata_pan: float | None = None,
+        ms_start: tuple[int, int] = (0, 0),
+        pan_start: tuple[int, int] = (0, 0),
     ) -> None:
         pan = pan[np.newaxis] if pan.ndim == len(("row", "col")) else pan
         _check_arrays(ms, pan)
         self.pair = pair or _pair_of_shapes(ms.shape[1:], pan.shape[1:])
-        self._ms = _ArraySource(ms, _all_valid(ms, ms_valid, nodata_ms, "MS", self.pair.ms.shape))
-        self._pan = _ArraySource(pan, _all_valid(pan, pan_valid, nodata_pan, "PAN", self.pair.pan.shape))
+        for name, array, start, grid in (("MS", ms, ms_start, self.pair.ms), ("PAN", pan, pan_start, self.pair.pan)):
+            _check_place(name, array.shape[1:], start, grid.shape)
+        self._ms = _ArraySource(ms, _all_valid(ms, ms_valid, nodata_ms, "MS"), ms_start)
+        self._pan = _ArraySource(pan, _all_valid(pan, pan_valid, nodata_pan, "PAN"), pan_start)
 
     @cached_property
     def shape(self) -> tuple[int, int]:
@@ -192,8 +198,10 @@ class _ArraySource:
 
     values: Values  # (band, row, col)
     valid: Mask  # (row, col)
+    start: tuple[int, int]  # of the array on its grid
 
     def read(self, row0: int, row1: int, col0: int, col1: int) -> tuple[Values, Mask]:
+        row0, row1, col0, col1 = row0 - self.start[0], row1 - self.start[0], col0 - self.start[1], col1 - self.start[1]
         n_band, n_row, n_col = self.values.shape
         values = np.zeros((n_band, row1 - row0, col1 - col0), self.values.dtype)
         valid = np.zeros(values.shape, np.bool_)
@@ -250,11 +258,17 @@ def _pair_of_shapes(ms_shape: tuple[int, ...], pan_shape: tuple[int, ...]) -> Gr
     return GridPair.from_grids(ms, pan)
 
 
-def _all_valid(values: Values, given: Mask | None, nodata: float | None, name: str, shape: tuple[int, int]) -> Mask:
-    if values.shape[1:] != shape or (given is not None and given.shape != shape):
-        mask = "" if given is None else f", mask {given.shape}"
-        got = f"array {values.shape[1:]}, grid {shape}{mask}"
-        msg = f"{name} must fit its grid and mask, got {got}; pass what belongs together"
+def _check_place(name: str, shape: tuple[int, ...], start: tuple[int, int], grid: tuple[int, int]) -> None:
+    ends = [first + size for first, size in zip(start, shape, strict=True)]
+    is_part = min(start) >= 0 and all(end <= size for end, size in zip(ends, grid, strict=True))
+    if not is_part:
+        msg = f"{name} must lie on its grid, got array {shape} from {start} on, grid {grid}; pass what belongs together"
+        raise ArgumentError(msg)
+
+
+def _all_valid(values: Values, given: Mask | None, nodata: float | None, name: str) -> Mask:
+    if given is not None and given.shape != values.shape[1:]:
+        msg = f"{name} must fit its mask, got array {values.shape[1:]}, mask {given.shape}; pass what belongs together"
         raise ArgumentError(msg)
     valid: Mask = np.logical_and.reduce(find_valid(values, nodata), axis=0)
     return valid if given is None else valid & given.astype(np.bool_)

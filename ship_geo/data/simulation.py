@@ -43,27 +43,32 @@ class SimulationConfig:
         Largest PAN/MS shift, and of single bands, PAN pixels.
     ref_blur, pan_blur
         Largest standard deviation of the blur of the reference and of PAN, PAN pixels.
-    hidden, cover
-        Largest weight of the wavelengths that no band sees; standard deviation of the land-cover response.
+    hidden, cover, bend
+        Largest weight of the wavelengths that no band sees; standard deviations of the land-cover response and of the
+        logarithm of the response's exponent.
     noise
         Largest standard deviation of the noise of MS and PAN, in units of the band's own.
     haze
         Largest offset added to every band, in units of its mean.
+    repeat
+        How often the last band repeats the one before it, as a group of three bands does.
     """
 
     ratios: tuple[int, ...] = (4, 2)
     ratio_weights: tuple[float, ...] = (0.8, 0.2)
-    gnyq: tuple[float, float] = (0.12, 0.45)
+    gnyq: tuple[float, float] = (0.12, 0.55)
     gnyq_spread: float = 0.04
-    gnyq_error: float = 0.02
+    gnyq_error: float = 0.06
     shift: float = 0.4
     band_shift: float = 0.1
     ref_blur: float = 0.8
     pan_blur: float = 0.8
-    hidden: float = 0.4
-    cover: float = 0.15
-    noise: float = 0.03
-    haze: float = 1.0
+    hidden: float = 0.3
+    cover: float = 0.1
+    bend: float = 0.1
+    noise: float = 0.02
+    haze: float = 0.7
+    repeat: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -138,7 +143,7 @@ def _pan_response(ref: Tensor, draw: _Draw, config: SimulationConfig) -> Tensor:
     unseen = torch.sqrt((third * fourth).clamp(min=DARKEST)) * (1 + 0.5 * draw.normal((n, 1, 1, 1)) * index)
     share = draw.uniform((n, 1, 1, 1), 0, config.hidden)
     bent = ((1 - share) * mix + share * unseen) * (1 + config.cover * draw.normal((n, 1, 1, 1)) * index)
-    power = torch.exp(0.15 * draw.normal((n, 1, 1, 1)))
+    power = torch.exp(config.bend * draw.normal((n, 1, 1, 1)))
     return bent.clamp(min=DARKEST) ** power
 
 
@@ -154,7 +159,20 @@ def band_statistics(ms_up: Tensor, pan: Tensor, pan_low: Tensor) -> BandStatisti
     deviation = pan - pan_mean
     shared = ((pan_low - low_mean) * deviation).mean((-2, -1), keepdim=True).clamp(min=DARKEST**2)
     gain = ((ms_up - ms_mean) * deviation).mean((-2, -1), keepdim=True) / shared
-    return BandStatistics(ms_mean, ms_std, pan_mean, pan_std, low_mean, low_std, gain)
+    weight, intensity_gain = _intensity(ms_up - ms_mean, (pan_low - low_mean).mean(1))
+    return BandStatistics(ms_mean, ms_std, pan_mean, pan_std, low_mean, low_std, gain, weight, intensity_gain)
+
+
+def _intensity(ms: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights and injection gains of the intensity, (n, band, 1, 1), from centred bands and a centred target."""
+    bands = ms.flatten(2)
+    cov = bands @ bands.mT / bands.shape[-1]
+    crossed = bands @ target.flatten(1)[..., None] / bands.shape[-1]
+    ridge = 1e-4 * cov.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None] + DARKEST**4
+    weight = torch.linalg.solve(cov + ridge * torch.eye(cov.shape[-1], device=cov.device), crossed)
+    along = cov @ weight
+    gain = along / (weight.mT @ along).clamp(min=DARKEST**2)
+    return weight[..., None], gain[..., None]
 
 
 def _towards_scene(s: BandStatistics, mean_step: Tensor, spread: Tensor, draw: _Draw) -> BandStatistics:
@@ -162,16 +180,20 @@ def _towards_scene(s: BandStatistics, mean_step: Tensor, spread: Tensor, draw: _
     n, band = s.ms_mean.shape[:2]
     share = draw.uniform((n, 1, 1, 1))
     step, factor = share * mean_step, spread**share
-    step_pan, factor_pan = step.mean(1, keepdim=True), factor.mean(1, keepdim=True)
+    factor_pan = factor.mean(1, keepdim=True)
+    step_pan = (s.weight * step * s.ms_std).sum(1, keepdim=True)
+    uneven = torch.exp(0.1 * draw.normal((n, band, 1, 1)))
     jitter = torch.exp(0.1 * draw.normal((n, 1, 1, 1)) + 0.05 * draw.normal((n, band, 1, 1)))
     return BandStatistics(
         s.ms_mean + step * s.ms_std,
         s.ms_std * factor,
-        s.pan_mean + step_pan * s.pan_std,
+        s.pan_mean + step_pan,
         s.pan_std * factor_pan,
-        s.pan_low_mean + step_pan * s.pan_low_std,
+        s.pan_low_mean + step_pan,
         s.pan_low_std * factor_pan,
         s.gain * jitter,
+        s.weight * uneven,
+        s.intensity_gain * jitter / uneven.mean(1, keepdim=True),
     )
 
 
@@ -206,6 +228,10 @@ def simulate(
     values = (chips.float() + 1) / 256
     order = torch.randperm(band, generator=generator).to(chips.device)
     values, around_mean, around_std = values[:, order], scene_mean[:, order] / 256, scene_std[:, order] / 256
+    if draw.uniform((1,)).item() < config.repeat:
+        values, around_mean, around_std = (
+            part[:, [*range(band - 1), band - 2]] for part in (values, around_mean, around_std)
+        )
     if draw.uniform((1,)).item() < 0.5:  # noqa: PLR2004  a fair coin
         values = values.mT
     values = values.flip([axis for axis in (-2, -1) if draw.uniform((1,)).item() < 0.5])  # noqa: PLR2004

@@ -1,8 +1,10 @@
 """What the pan-sharpening network reads: standardised streams that carry the sensor with them.
 
-The sharpened stream holds the upsampled MS and the details that two classical injections would add to it; the guiding
-stream holds PAN and what the bands' MTF takes away from it. So the network need not learn a sensor's blur and gains:
-they come in through ``pan_low`` and the scene's statistics. Not for reading files or estimating statistics.
+The sharpened stream holds the upsampled MS and the details that three classical injections would add to it: two take
+what the tabulated MTF removes from PAN (MTF-GLP-FS, MTF-GLP-HPM), one takes PAN minus an intensity made of the bands
+(GSA), which carries the MS' true blur and phase whatever a table says. The guiding stream holds PAN and what the MTF
+takes away from it. So the network need not learn a sensor: it comes in through these and the scene's statistics. Not
+for reading files or estimating statistics.
 
 The convention that could surprise: all values come in DN and leave in units of the scene's standard deviation.
 """
@@ -14,8 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-N_STREAM = 3
-"""Channels of the sharpened stream per band: MS, regression detail, modulation detail."""
+N_STREAM = 4
+"""Channels of the sharpened stream per band: MS, and the details of regression, modulation and substitution."""
 
 N_GUIDE = 2
 """Channels of the guiding stream: PAN, PAN minus its low-pass."""
@@ -41,6 +43,10 @@ class BandStatistics:
         Of PAN through each band's MTF.
     gain
         Injection gain cov(ms_up, pan) / cov(pan_low, pan) of each band (Vivone et al. 2018).
+    weight
+        Weight of each band in the intensity that comes nearest to the low-passed PAN (Aiazzi et al. 2007).
+    intensity_gain
+        Injection gain cov(intensity, ms_up) / var(intensity) of each band (Aiazzi et al. 2007).
     """
 
     ms_mean: Tensor
@@ -50,6 +56,8 @@ class BandStatistics:
     pan_low_mean: Tensor
     pan_low_std: Tensor
     gain: Tensor
+    weight: Tensor
+    intensity_gain: Tensor
 
 
 def network_streams(ms_up: Tensor, pan: Tensor, pan_low: Tensor, statistics: BandStatistics) -> tuple[Tensor, Tensor]:
@@ -69,7 +77,7 @@ def network_streams(ms_up: Tensor, pan: Tensor, pan_low: Tensor, statistics: Ban
     Returns
     -------
     tuple of torch.Tensor
-        (n, 3 band, row, col) and (n, 2, row, col), standardised.
+        (n, 4 band, row, col) and (n, 2, row, col), standardised.
     """
     s = statistics
     detail = pan - pan_low
@@ -78,11 +86,14 @@ def network_streams(ms_up: Tensor, pan: Tensor, pan_low: Tensor, statistics: Ban
         (pan_low - s.pan_low_mean) * scale + s.ms_mean, FLOOR * s.ms_mean.abs() + s.ms_std * 0.05
     )
     modulation = ms_up * detail * scale / matched_low
+    intensity = (s.weight * (ms_up - s.ms_mean)).sum(1, keepdim=True)
+    substitution = s.intensity_gain * (pan - s.pan_mean - intensity)
     ms_stream = torch.cat(
         [
             (ms_up - s.ms_mean) / s.ms_std,
             (s.gain * detail / s.ms_std).clamp(-LIMIT, LIMIT),
             (modulation / s.ms_std).clamp(-LIMIT, LIMIT),
+            (substitution / s.ms_std).clamp(-LIMIT, LIMIT),
         ],
         1,
     )

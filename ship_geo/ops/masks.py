@@ -6,14 +6,31 @@ mask is True where a pixel is valid, and values under an invalid pixel never inf
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
+
+from ship_geo.ops.resample import apply_axes
+
+REACH = 6
+"""Rows and columns over which a valid pixel can fill an invalid one."""
+
+DECAY = 0.5
+"""Distance over which a pixel's weight falls to 1/e: the next pixel counts seven times less, so edges are continued."""
 
 
-def fill_invalid(values: Tensor, valid: Tensor, fallback: Tensor, radius: int = 6) -> Tensor:
-    """Replace invalid pixels by a mean of the valid ones around them, weighted by distance to the power -4.
+@lru_cache(maxsize=32)
+def _nearness(n: int) -> Tensor:
+    """Matrix (n, n) of weights exp(-distance / DECAY) within `REACH`."""
+    distance = torch.arange(n)
+    distance = (distance[:, None] - distance).abs()
+    return torch.where(distance <= REACH, torch.exp(-distance / DECAY), 0.0)
+
+
+def fill_invalid(values: Tensor, valid: Tensor, fallback: Tensor) -> Tensor:
+    """Replace invalid pixels by a mean of the valid ones around them, in which the nearest rule.
 
     Parameters
     ----------
@@ -22,9 +39,7 @@ def fill_invalid(values: Tensor, valid: Tensor, fallback: Tensor, radius: int = 
     valid
         (row, col) bool.
     fallback
-        (band,) used where no pixel within `radius` is valid.
-    radius
-        Half width of the square neighbourhood, pixels.
+        (band,) used where no pixel within `REACH` rows and columns is valid.
 
     Returns
     -------
@@ -33,14 +48,10 @@ def fill_invalid(values: Tensor, valid: Tensor, fallback: Tensor, radius: int = 
     """
     if bool(valid.all()):
         return values
-    known = torch.where(valid, values, 0)
-    offset = torch.arange(-radius, radius + 1, dtype=values.dtype, device=values.device)
-    square = offset[:, None] ** 2 + offset**2
-    kernel = torch.where(square > 0, square, 1).pow(-2)[None, None]
-    weight = functional.conv2d(valid.to(values.dtype)[None, None], kernel, padding=radius)[0, 0]
-    total = functional.conv2d(known[:, None], kernel, padding=radius)[:, 0]
-    lightest = 0.5 * kernel.min()  # below it no pixel was valid: what is left is rounding of the convolution
-    filled = torch.where(weight > lightest, total / weight.clamp(min=lightest), fallback[:, None, None])
+    rows, cols = (_nearness(n).to(values.device, values.dtype) for n in valid.shape)
+    weight = apply_axes(valid.to(values.dtype), rows, cols)
+    total = apply_axes(torch.where(valid, values, 0), rows, cols)
+    filled = torch.where(weight > 0, total / weight.clamp(min=torch.finfo(values.dtype).tiny), fallback[:, None, None])
     return torch.where(valid, values, filled)
 
 

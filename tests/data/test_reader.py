@@ -167,9 +167,7 @@ def test_arrays_must_be_bands_of_pixels(ms: np.ndarray, pan: np.ndarray, rule: s
 
 
 def test_arrays_must_fit_masks_and_grids() -> None:
-    with pytest.raises(
-        ArgumentError, match=r"MS must fit its grid and mask, got array \(4, 4\), grid \(4, 4\), mask \(5, 4\)"
-    ):
+    with pytest.raises(ArgumentError, match=r"MS must fit its mask, got array \(4, 4\), mask \(5, 4\)"):
         ArrayPairReader(noise(1, 4, 4), noise(1, 16, 16), ms_valid=np.ones((5, 4), bool))
     with pytest.raises(GridError, match="PAN must be finer than MS"):
         ArrayPairReader(noise(1, 16, 16), noise(1, 4, 4))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 from scipy import ndimage
@@ -31,6 +32,7 @@ CLEAN = SimulationConfig(
     pan_blur=0.0,
     noise=0.0,
     haze=0.0,
+    repeat=0.0,
 )
 
 
@@ -79,7 +81,7 @@ def test_global_random_numbers_are_neither_read_nor_written() -> None:
 def test_streams_have_their_channels_and_lose_the_margin(ratio: int) -> None:
     batch = run(only(ratio), n=2)
     inner = 96 - 2 * MARGIN
-    assert batch.ms_stream.shape == (2, 12, inner, inner)
+    assert batch.ms_stream.shape == (2, 16, inner, inner)
     assert batch.guide_stream.shape == (2, 2, inner, inner)
     assert batch.ref.shape == (2, 4, inner, inner)
 
@@ -127,7 +129,14 @@ def test_shift_moves_ms_against_the_reference() -> None:
 
 def test_each_nuisance_changes_the_pair() -> None:
     clean = run(only(4))
-    for change in ({"noise": 0.1}, {"haze": 1.0}, {"ref_blur": 2.0}, {"pan_blur": 2.0}, {"gnyq_error": 0.05}):
+    for change in (
+        {"noise": 0.1},
+        {"haze": 1.0},
+        {"ref_blur": 2.0},
+        {"pan_blur": 2.0},
+        {"gnyq_error": 0.05},
+        {"repeat": 1.0},
+    ):
         changed = run(only(4, **change))
         assert not torch.equal(changed.ms_stream, clean.ms_stream), change
 
@@ -167,6 +176,28 @@ def test_gain_of_a_band_that_is_pan_is_the_ratio_of_covariances() -> None:
     pan_low = upsample(degrade(pan, (16, 16), (4.0, 4.0), (0.0, 0.0), (0.3,)), (64, 64), (4.0, 4.0), (0.0, 0.0))
     assert float(band_statistics(pan_low, pan, pan_low).gain) == pytest.approx(1, rel=1e-5)
     assert float(band_statistics(3 * pan_low + 5, pan, pan_low).gain) == pytest.approx(3, rel=1e-4)
+
+
+def test_weights_and_gains_of_the_intensity_are_those_of_least_squares() -> None:
+    generator = torch.Generator().manual_seed(0)
+    ms_up = torch.rand(2, 3, 20, 16, generator=generator)
+    pan_low = (0.5 * ms_up[:, [0]] + 0.2 * ms_up[:, [2]] + 0.05 * torch.rand(2, 1, 20, 16, generator=generator)) + 1
+    s = band_statistics(ms_up, pan_low, pan_low.expand(-1, 3, -1, -1))
+    for n in range(2):
+        table = ms_up[n].flatten(1).double().numpy()
+        centred = table - table.mean(axis=1, keepdims=True)
+        target = pan_low[n].flatten().double().numpy()
+        expected, *_ = np.linalg.lstsq(centred.T, target - target.mean(), rcond=None)
+        np.testing.assert_allclose(s.weight[n, :, 0, 0].numpy(), expected, atol=2e-4)
+        intensity = expected @ centred
+        gains = [np.cov(intensity, band, ddof=0)[0, 1] / intensity.var() for band in centred]
+        np.testing.assert_allclose(s.intensity_gain[n, :, 0, 0].numpy(), gains, rtol=2e-3)
+
+
+def test_repeated_band_shares_its_weight() -> None:
+    ms_up = torch.rand(1, 3, 20, 16, generator=torch.Generator().manual_seed(0))[:, [0, 1, 1]]
+    s = band_statistics(ms_up, ms_up[:, [1]], ms_up[:, [1]].expand(-1, 3, -1, -1))
+    assert s.weight.flatten().tolist() == pytest.approx([0, 0.5, 0.5], abs=1e-3)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 3)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from torch import Tensor
@@ -22,6 +24,8 @@ def plain_statistics() -> BandStatistics:
         pan_low_mean=column(300, 300),
         pan_low_std=column(25, 20),
         gain=column(0.5, 2),
+        weight=column(0.6, 1.1),
+        intensity_gain=column(0.3, 0.8),
     )
 
 
@@ -45,7 +49,9 @@ def test_one_pixel_has_its_closed_form() -> None:
     # the low-passed PAN matched to MS has its mean and standard deviation
     matched = (100 + 20 * 10 / 25, 200 + 30 * 20 / 20)
     modulation = (120 * 25 * 0.4 / matched[0] / 10, 180 * 15 * 1.0 / matched[1] / 20)
-    assert ms_stream.flatten().tolist() == pytest.approx([2.0, -1.0, 1.25, 1.5, *modulation])
+    unexplained = 45 - (0.6 * 20 - 1.1 * 20)  # PAN minus the intensity of the bands, both centred
+    substitution = (0.3 * unexplained / 10, 0.8 * unexplained / 20)
+    assert ms_stream.flatten().tolist() == pytest.approx([2.0, -1.0, 1.25, 1.5, *modulation, *substitution])
     assert guide_stream.flatten().tolist() == pytest.approx([1.5, 20 / 30])
 
 
@@ -59,17 +65,18 @@ def test_skip_comes_first_and_is_the_standardised_ms() -> None:
 def test_details_vanish_where_pan_equals_its_low_pass() -> None:
     ms_up, pan, _ = images()
     ms_stream, guide_stream = network_streams(ms_up, pan, pan.expand(-1, 2, -1, -1), plain_statistics())
-    assert not ms_stream[:, 2:].any()
+    assert not ms_stream[:, 2:6].any()
     assert not guide_stream[:, 1:].any()
 
 
-def test_modulation_of_identical_bands_is_the_detail_itself() -> None:
+def test_all_details_of_a_band_that_is_pan_are_the_same() -> None:
     # a band that equals the low-passed PAN in mean, spread and value gets pan - pan_low whole
     _, pan, pan_low = images()
     one = column(300)
-    s = BandStatistics(one, column(25), one, column(30), one, column(25), column(1))
+    s = BandStatistics(one, column(25), one, column(30), one, column(25), column(1), column(1), column(1))
     ms_stream, _ = network_streams(pan_low, pan, pan_low, s)
-    torch.testing.assert_close(ms_stream[:, 2], ms_stream[:, 1], atol=1e-5, rtol=1e-5)
+    for detail in (2, 3):
+        torch.testing.assert_close(ms_stream[:, detail], ms_stream[:, 1], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("factor", [0.01, 30.0])
@@ -78,7 +85,7 @@ def test_unit_of_the_dn_does_not_matter(factor: float) -> None:
     pan_low = pan_low.expand(-1, 2, -1, -1)
     s = plain_statistics()
     names = ("ms_mean", "ms_std", "pan_mean", "pan_std", "pan_low_mean", "pan_low_std")
-    scaled = BandStatistics(*(factor * getattr(s, name) for name in names), gain=s.gain)
+    scaled = dataclasses.replace(s, **{name: factor * getattr(s, name) for name in names})
     expected = network_streams(ms_up, pan, pan_low, s)
     for got, stream in zip(
         network_streams(*(factor * x for x in (ms_up, pan, pan_low)), scaled), expected, strict=True
@@ -90,9 +97,7 @@ def test_offset_of_pan_does_not_matter() -> None:
     ms_up, pan, pan_low = images()
     pan_low = pan_low.expand(-1, 2, -1, -1)
     s = plain_statistics()
-    moved = BandStatistics(
-        s.ms_mean, s.ms_std, s.pan_mean + 500, s.pan_std, s.pan_low_mean + 500, s.pan_low_std, s.gain
-    )
+    moved = dataclasses.replace(s, pan_mean=s.pan_mean + 500, pan_low_mean=s.pan_low_mean + 500)
     expected = network_streams(ms_up, pan, pan_low, s)
     for got, stream in zip(network_streams(ms_up, pan + 500, pan_low + 500, moved), expected, strict=True):
         torch.testing.assert_close(got, stream, atol=1e-4, rtol=1e-4)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ship_geo.ops.masks import fill_invalid, ms_mask_on_pan
+from ship_geo.ops.masks import DECAY, REACH, fill_invalid, ms_mask_on_pan
 from ship_geo.ops.resample import upsample
 
 
@@ -50,20 +52,22 @@ def test_valid_pixels_beside_nodata_do_not_darken_when_upsampled() -> None:
     assert bool((ms_up[0][on_pan].round() == 501).all())
 
 
-def test_fill_is_the_mean_weighted_by_distance_to_the_power_minus_four() -> None:
+def test_fill_is_a_mean_in_which_the_nearest_pixel_rules() -> None:
     values = torch.tensor([[[10.0, 0.0, 0.0, 40.0]]])
     valid = torch.tensor([[True, False, False, True]])
     filled = fill_invalid(values, valid, torch.tensor([0.0]))
-    assert float(filled[0, 0, 1]) == pytest.approx((10 + 40 / 16) / (1 + 1 / 16))
-    assert float(filled[0, 0, 2]) == pytest.approx((10 / 16 + 40) / (1 + 1 / 16))
+    further = math.exp(-1 / DECAY)  # weight of the pixel that is one column further away
+    assert float(filled[0, 0, 1]) == pytest.approx((10 + 40 * further) / (1 + further))
+    assert float(filled[0, 0, 2]) == pytest.approx((10 * further + 40) / (1 + further))
 
 
 def test_fallback_is_taken_where_no_valid_pixel_is_near() -> None:
     values, valid = torch.ones(2, 9, 9), torch.zeros(9, 9, dtype=torch.bool)
     valid[0, 0] = True
-    filled = fill_invalid(values, valid, MEAN, radius=3)
-    assert torch.equal(filled[:, 8, 8], MEAN)
-    assert torch.equal(filled[:, 3, 3], torch.ones(2))
+    filled = fill_invalid(values, valid, MEAN)
+    assert torch.equal(filled[:, REACH + 1, 0], MEAN)
+    assert torch.equal(filled[:, 0, REACH + 1], MEAN)
+    torch.testing.assert_close(filled[:, REACH, REACH], torch.ones(2))
     assert torch.equal(fill_invalid(values, torch.zeros_like(valid), MEAN)[:, 4, 4], MEAN)
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import csv
 import os
+import runpy
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
 ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "pipelines" / "train.py"
 CONFIG = """
 [run]
 seed = 1
@@ -21,7 +25,7 @@ region = 80
 weight_decay = 1e-4
 ema = 0.5
 precision = "bf16-mixed"
-val_every = 2
+val_every = 8
 val_steps = 1
 val_region = 80
 save_every = {save_every}
@@ -45,8 +49,6 @@ ratio_weights = [0.5, 0.5]
 window = 64
 """
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -56,31 +58,39 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def train(folder: Path, pack: Path, steps: int, save_every: int = 1) -> subprocess.CompletedProcess[str]:
+def arguments(folder: Path, pack: Path, steps: int = 24, save_every: int = 2) -> list[str]:
     folder.mkdir(exist_ok=True)
     config = folder / "config.toml"
     config.write_text(CONFIG.format(steps=steps, save_every=save_every))
-    files = ["--train", pack, "--val", pack, "--out", folder / "run", "--threads", "1"]
-    return subprocess.run(
-        [sys.executable, ROOT / "pipelines" / "train.py", config, *files],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return [str(part) for part in (config, "--train", pack, "--val", pack, "--out", folder / "run", "--threads", "1")]
+
+
+def start(folder: Path, pack: Path) -> subprocess.Popen[bytes]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    with (folder.parent / f"{folder.name}.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, SCRIPT, *arguments(folder, pack)], env=environment, stdout=log, stderr=log
+        )
 
 
 def checkpoint(folder: Path) -> dict:
     return torch.load(folder / "run" / "last.ckpt", weights_only=True)
 
 
+@pytest.mark.slow
 def test_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path: Path, pack: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    for folder, steps in ((whole, 7), (parts, 3), (parts, 7)):  # with fall = 1 a shorter run is the start of a longer
-        done = train(folder, pack, steps)
-        assert done.returncode == 0, done.stderr
+    interrupted = start(parts, pack)
+    while not (parts / "run" / "last.ckpt").exists() and interrupted.poll() is None:
+        time.sleep(0.01)
+    interrupted.kill()
+    interrupted.wait()
+    first = checkpoint(parts)["global_step"]
+    assert first < 24
+    for run in [start(folder, pack) for folder in (whole, parts)]:
+        assert run.wait() == 0, [log.read_text() for log in tmp_path.glob("*.log")]
     one, other = checkpoint(whole), checkpoint(parts)
-    assert one["global_step"] == other["global_step"] == 7
+    assert one["global_step"] == other["global_step"] == 24
     for kind in ("state_dict", "current_model_state"):
         assert one[kind].keys() == other[kind].keys()
         differing = [name for name, value in one[kind].items() if not torch.equal(value, other[kind][name])]
@@ -89,12 +99,12 @@ def test_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path:
 
     with (whole / "run" / "from_0" / "metrics.csv").open(newline="") as stream:
         curve = [row for row in csv.DictReader(stream) if row["val/loss"]]
-    assert [int(row["step"]) for row in curve] == [1, 3, 5]
+    assert [int(row["step"]) for row in curve] == [7, 15, 23]
     assert all(float(row["val/rmse_ratio"]) > 0 for row in curve)
-    assert (parts / "run" / "from_3" / "metrics.csv").exists()
+    assert (parts / "run" / f"from_{first}" / "metrics.csv").exists()
 
 
 def test_steps_that_would_not_be_saved_are_refused(tmp_path: Path, pack: Path) -> None:
-    done = train(tmp_path, pack, steps=7, save_every=2)
-    assert done.returncode == 2
-    assert "steps are a multiple of save_every, got 7 and 2" in done.stderr
+    done = CliRunner().invoke(runpy.run_path(str(SCRIPT))["main"], arguments(tmp_path, pack, steps=7))
+    assert done.exit_code == 2
+    assert "steps are a multiple of save_every, got 7 and 2" in done.output
