@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Sampler
 from ship_geo.data.chips import ChipPack, ChipSteps
 from ship_geo.data.simulation import SimulationConfig
 from ship_geo.nn import ShipPlusPlusConfig
+from ship_geo.nn.checkpoint import load_checkpoint
 from ship_geo.training import PansharpeningTask, Schedule
 
 if TYPE_CHECKING:
@@ -45,8 +46,9 @@ class _Remaining(Sampler[int]):
 @click.option("--train", "train_pack", required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--val", "val_pack", required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path))
+@click.option("--start", type=click.Path(exists=True, dir_okay=False), help="Weights from which a new run starts.")
 @click.option("--threads", type=int, help="CPU threads; all cores when left out.")
-def main(config: Path, train_pack: Path, val_pack: Path, out: Path, threads: int | None) -> None:
+def main(config: Path, train_pack: Path, val_pack: Path, out: Path, start: str | None, threads: int | None) -> None:
     """Train by CONFIG, or go on with the run in OUT."""
     if threads:
         torch.set_num_threads(threads)
@@ -65,6 +67,8 @@ def main(config: Path, train_pack: Path, val_pack: Path, out: Path, threads: int
         schedule,
         run["weight_decay"],
     )
+    if start:
+        task.network.load_state_dict(load_checkpoint(start).state)
     last = out / "last.ckpt"
     first = torch.load(last, weights_only=True, map_location="cpu")["global_step"] if last.exists() else 0
     steps = ChipSteps(ChipPack.from_file(train_pack), schedule.steps, run["batch_size"], run["region"], run["seed"])

@@ -7,7 +7,7 @@ could surprise: inputs are cut into the slices that blocks need, so a window nea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,7 +31,7 @@ from ship_geo.products.roles import find_roles
 from ship_geo.raster import BandRef
 from ship_geo.scene import Scene, fit_sensor
 from ship_geo.sensors import Sensor, find_sensor
-from ship_geo.stats import SceneStats, spread
+from ship_geo.stats import SceneStats, WindowStats, spread
 from ship_geo.tiling import Window
 
 Slice = tuple[Delayed, tuple[int, int]]
@@ -163,12 +163,8 @@ def _sharpen_slices(job: Job, stats: SceneStats, block: Box, slices: tuple[Any, 
     return sharpen(job, stats, block, _reader(job, *slices)).values
 
 
-def _measure_slices(job: Job, window: Window, slices: tuple[Any, Any]) -> SceneStats:
+def _measure_slices(job: Job, window: Window, slices: tuple[Any, Any]) -> WindowStats:
     return measure_window(_reader(job, *slices), job.sample_plan, window, job.gnyq_ms)
-
-
-def _merge_parts(parts: Iterable[SceneStats], n_band: int) -> SceneStats:
-    return SceneStats.merged(parts, n_band)
 
 
 def _stats_task(job: Job, task: Delayed, parts: _Parts) -> Delayed:
@@ -178,5 +174,5 @@ def _stats_task(job: Job, task: Delayed, parts: _Parts) -> Delayed:
         for index in spread(len(windows))
     ]
     key = f"ship-statistics-{job.token}"
-    merged: Delayed = delayed(_merge_parts, pure=True)(measured, len(job.gnyq_ms), dask_key_name=key)
+    merged: Delayed = delayed(SceneStats.merged, pure=True)(measured, dask_key_name=key)
     return merged

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, Literal, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -190,10 +191,9 @@ class NetworkFuser:
         """
         fused = [torch.empty_like(window.ms_up) for window in windows]
         for group in groups:
-            bands = list(group)
-            run = partial(self._run, bands=bands, statistics=_on(stats.select(group).network_statistics(), self.device))
+            run = partial(self._run, bands=list(group), stats=stats)
             for target, values in zip(fused, self._in_batches(windows, run), strict=True):
-                target[bands] = values
+                target[list(group)] = values
         return fused
 
     def _in_batches(
@@ -218,13 +218,16 @@ class NetworkFuser:
         return fused
 
     @torch.inference_mode()
-    def _run(self, windows: Sequence[PreparedWindow], bands: list[int], statistics: BandStatistics) -> Tensor:
-        def stacked(name: str, index: list[int] | slice) -> Tensor:
-            return torch.stack([getattr(window, name)[index] for window in windows]).to(self.device)
-
-        ms_stream, guide_stream = network_streams(
-            stacked("ms_up", bands), stacked("pan", slice(None)), stacked("pan_low", bands), statistics
+    def _run(self, windows: Sequence[PreparedWindow], bands: list[int], stats: SceneStats) -> Tensor:
+        ms_up, pan, pan_low = (
+            torch.stack([getattr(window, name) for window in windows]).to(self.device)
+            for name in ("ms_up", "pan", "pan_low")
         )
+        weights, offset = stats.intensity
+        weight = torch.from_numpy(weights.astype(np.float32)).to(self.device)
+        intensity = (weight[:, None, None] * ms_up).sum(1, keepdim=True) + offset
+        statistics = _on(stats.network_statistics(bands), self.device)
+        ms_stream, guide_stream = network_streams(ms_up[:, bands], pan, pan_low[:, bands], intensity, statistics)
         last = torch.channels_last
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             fused = self.network(ms_stream.contiguous(memory_format=last), guide_stream.contiguous(memory_format=last))

@@ -22,7 +22,7 @@ from ship_geo.data.reader import PairReader, PairSample
 from ship_geo.fusers import BandGroups, Fuser
 from ship_geo.ops.windows import PreparedWindow, prepare_window
 from ship_geo.scene import Scene
-from ship_geo.stats import SceneStats, spread
+from ship_geo.stats import SceneStats, WindowStats, spread
 from ship_geo.tiling import Plan, Window
 
 STATS_WINDOW = 256
@@ -84,12 +84,12 @@ def stats_plan(shape: tuple[int, int], halo: int) -> Plan:
     return Plan(shape, STATS_WINDOW, 0, halo)
 
 
-def measure_window(source: WindowSource, plan: Plan, window: Window, gnyq_ms: tuple[float, ...]) -> SceneStats:
+def measure_window(source: WindowSource, plan: Plan, window: Window, gnyq_ms: tuple[float, ...]) -> WindowStats:
     """Gather the statistics of one window of a plan, as far as it lies in the scene."""
     (sample,) = source.samples(plan, [window])
     row0, _, col0, _ = window.core
     inside = slice(0, max(0, plan.shape[0] - row0)), slice(0, max(0, plan.shape[1] - col0))
-    return SceneStats.of_window(prepare(sample, gnyq_ms, plan.halo), inside)
+    return WindowStats.measure(prepare(sample, gnyq_ms, plan.halo), inside)
 
 
 def gather_stats(source: WindowSource, plan: Plan, gnyq_ms: tuple[float, ...]) -> SceneStats:
@@ -105,7 +105,7 @@ def gather_stats(source: WindowSource, plan: Plan, gnyq_ms: tuple[float, ...]) -
     parts = [measure_window(source, plan, window, gnyq_ms) for window in chosen]
     if not any(part.moments.count for part in parts):
         parts = [measure_window(source, plan, window, gnyq_ms) for window in windows]
-    return SceneStats.merged(parts, len(gnyq_ms))
+    return SceneStats.merged(parts)
 
 
 class _WindowCache:

@@ -8,7 +8,6 @@ block comes back in the output's data type with nodata in place, and with its ma
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,11 @@ from ship_geo.scene import Scene
 from ship_geo.stats import SceneStats
 from ship_geo.tiling import Plan, halo_for
 from ship_geo.writer import apply_nodata, choose_nodata
+
+MAX_OPEN = 8
+"""Scenes whose files a process keeps open."""
+
+_SOURCES: dict[str, SceneSource] = {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,28 +114,14 @@ class Block:
     n_moved: int
 
 
-@lru_cache(maxsize=8)
-def _source_of(identity: str, holder: _SceneHolder) -> SceneSource:
-    del identity  # the key; the holder only carries the scene past the cache
-    return SceneSource(holder.scene)
-
-
-class _SceneHolder:
-    """Carries a scene into a cached function without being part of its key."""
-
-    def __init__(self, scene: Scene) -> None:
-        self.scene = scene
-
-    def __hash__(self) -> int:
-        return 0
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _SceneHolder)
-
-
 def open_source(job: Job) -> SceneSource:
-    """Open the scene of a job, once per process."""
-    return _source_of(job.token, _SceneHolder(job.scene))
+    """Open the scene of a job, once per process; the last few scenes stay open."""
+    source = _SOURCES.get(job.token)
+    if source is None:
+        while len(_SOURCES) >= MAX_OPEN:
+            _SOURCES.pop(next(iter(_SOURCES)), None)
+        source = _SOURCES.setdefault(job.token, SceneSource(job.scene))
+    return source
 
 
 def measure(job: Job, source: WindowSource | None = None) -> SceneStats:

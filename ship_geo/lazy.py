@@ -7,7 +7,7 @@ they are, so any chunking gives the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import dask.array as da
@@ -48,12 +48,13 @@ def chunk_shape(chunks: Chunks, plan: Plan) -> tuple[int, int]:
         step = plan.rows.stride
         size = max(1, round(TARGET_CHUNK / step)) * step
         return min(size, plan.shape[0]), min(size, plan.shape[1])
-    pair = chunks if isinstance(chunks, tuple) else (chunks, chunks)
+    pair: Sequence[object] = chunks if isinstance(chunks, tuple) else (chunks, chunks)
     sizes = [n if size in (None, -1) else size for size, n in zip(pair, plan.shape, strict=False)]
-    if len(pair) != 2 or not all(isinstance(size, int) and size > 0 for size in sizes):  # noqa: PLR2004  rows, columns
+    whole = [size for size in sizes if isinstance(size, int) and size > 0]
+    if len(pair) != len(plan.shape) or len(whole) != len(plan.shape):
         msg = f"chunks are a number of pixels, (row, col), 'auto' or None, got {chunks!r}; for instance chunks=1024"
         raise ArgumentError(msg)
-    return min(int(sizes[0]), plan.shape[0]), min(int(sizes[1]), plan.shape[1])
+    return min(whole[0], plan.shape[0]), min(whole[1], plan.shape[1])
 
 
 def lazy_array(job: Job, chunks: Chunks) -> xr.DataArray:

@@ -7,12 +7,13 @@ on the PAN grid (`ship_geo.baselines.layout.StackLayout`), so networks and class
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ship_geo.baselines.layout import StackLayout
@@ -24,8 +25,56 @@ from ship_geo.ops.windows import PreparedWindow
 RIDGE = 1e-4
 """Ridge of the intensity regression, in units of the mean band variance: equal bands share a weight."""
 
+SAMPLE_SIZE = 512
+"""MS values of a window that are looked at for haze."""
+
+HAZE = 0.005
+"""Quantile of a band that is taken for its haze."""
+
 MAX_SAMPLES = 96
 """Windows that are read of a large scene: 96 of 256 x 256 pixels see 6 megapixels."""
+
+
+@dataclass(frozen=True, eq=False)
+class WindowStats:
+    """What one window adds to the statistics of its scene.
+
+    Attributes
+    ----------
+    moments
+        Of [ms_up, pan, pan_low] over the valid pixels, DN.
+    ms_max
+        Largest MS value, DN.
+    n_pixel
+        Pixels looked at, valid or not.
+    sample
+        (band, at most `SAMPLE_SIZE`) MS values, evenly spread over the valid pixels, DN.
+    """
+
+    moments: Moments
+    ms_max: float
+    n_pixel: int
+    sample: NDArray[np.float32]
+
+    @classmethod
+    def measure(cls, window: PreparedWindow, inside: tuple[slice, slice]) -> WindowStats:
+        """Measure one window; it may hold no valid pixel.
+
+        Parameters
+        ----------
+        window
+            The window.
+        inside
+            Its rows and columns that belong to the scene; PAN may go on beyond, the scene does not.
+        """
+        layout = StackLayout(len(window.ms_up))
+        valid = window.valid[inside]
+        stack = layout.stack(window.ms_up, window.pan, window.pan_low)[(slice(None), *inside)][:, valid]
+        ms = stack[: layout.n_band]
+        if not stack.shape[1]:
+            return cls(Moments.empty(layout.n_variable), -np.inf, valid.numel(), ms.numpy())
+        step = -(-stack.shape[1] // SAMPLE_SIZE)
+        return cls(Moments.from_samples(stack.numpy()), float(ms.max()), valid.numel(), ms[:, ::step].numpy())
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +89,14 @@ class SceneStats:
         Largest MS value seen, DN: tells whether the nominal bit depth holds.
     n_pixel
         Pixels looked at, valid or not.
+    haze
+        Value of the darkest pixels of each band (quantile `HAZE`), DN.
     """
 
     moments: Moments
     ms_max: float
     n_pixel: int
+    haze: tuple[float, ...]
 
     @property
     def valid_fraction(self) -> float:
@@ -52,72 +104,59 @@ class SceneStats:
         return self.moments.count / max(1, self.n_pixel)
 
     @classmethod
-    def of_window(cls, window: PreparedWindow, inside: tuple[slice, slice]) -> SceneStats:
-        """Measure one window; it may hold no valid pixel.
-
-        Parameters
-        ----------
-        window
-            The window.
-        inside
-            Its rows and columns that belong to the scene; PAN may go on beyond, the scene does not.
-        """
-        layout = StackLayout(len(window.ms_up))
-        valid = window.valid[inside]
-        stack = layout.stack(window.ms_up, window.pan, window.pan_low)[(slice(None), *inside)][:, valid]
-        if not stack.shape[1]:
-            return cls(Moments.empty(layout.n_variable), -np.inf, valid.numel())
-        return cls(Moments.from_samples(stack.numpy()), float(stack[: layout.n_band].max()), valid.numel())
-
-    @classmethod
-    def merged(cls, parts: Iterable[SceneStats], n_band: int) -> SceneStats:
-        """Join the statistics of parts.
+    def merged(cls, parts: Sequence[WindowStats]) -> SceneStats:
+        """Join the statistics of windows.
 
         Raises
         ------
         ProductError
-            If no part holds a valid pixel.
+            If no window holds a valid pixel.
         """
-        moments, highest, n_pixel = Moments.empty(StackLayout(n_band).n_variable), -np.inf, 0
+        moments = Moments.empty(parts[0].moments.mean.size)
         for part in parts:
             moments = moments.merge(part.moments)
-            highest, n_pixel = max(highest, part.ms_max), n_pixel + part.n_pixel
+        n_pixel = sum(part.n_pixel for part in parts)
         if not moments.count:
             msg = (
                 f"a scene needs pixels that are valid in PAN and in all MS bands, got none among {n_pixel}; "
                 "check the nodata values of both files and whether they show the same ground"
             )
             raise ProductError(msg)
-        return cls(moments, highest, n_pixel)
+        sample = np.concatenate([part.sample for part in parts], axis=1).astype(np.float64)
+        haze = tuple(float(value) for value in np.quantile(sample, HAZE, axis=1))
+        return cls(moments, max(part.ms_max for part in parts), n_pixel, haze)
 
-    def select(self, bands: Sequence[int]) -> SceneStats:
-        """Statistics of some bands, in the order given; a band may come twice."""
-        layout = StackLayout.of(self.moments)
-        indices = [*bands, layout.pan, *(layout.pan_low[band] for band in bands)]
-        return SceneStats(self.moments.select(indices), self.ms_max, self.n_pixel)
+    @cached_property
+    def intensity(self) -> tuple[NDArray[np.float64], float]:
+        """Weights of all bands, and offset, of the intensity that comes nearest to the low-passed PAN (GSA)."""
+        layout, mean, cov = StackLayout.of(self.moments), self.moments.mean, self.moments.cov
+        ms, low = list(layout.ms_up), list(layout.pan_low)
+        weight = intensity_weights(cov[np.ix_(ms, ms)], cov[np.ix_(ms, low)].mean(1))
+        return weight, float(mean[layout.pan] - weight @ mean[ms])
 
-    def network_statistics(self) -> BandStatistics:
-        """Statistics as the network reads them, (1, band or 1, 1, 1) float32."""
+    def network_statistics(self, bands: Sequence[int]) -> BandStatistics:
+        """Statistics of some bands as the network reads them, (1, band or 1, 1, 1) float32; a band may come twice."""
         layout, mean, cov = StackLayout.of(self.moments), self.moments.mean, self.moments.cov
         std = np.maximum(np.sqrt(np.maximum(np.diag(cov), 0)), np.maximum(1e-3 * np.abs(mean), 1e-6))
-        ms, low, pan = list(layout.ms_up), list(layout.pan_low), layout.pan
-        gain = _divide(cov[pan, ms], cov[pan, low])
-        weight = intensity_weights(cov[np.ix_(ms, ms)], cov[np.ix_(ms, low)].mean(1))
-        crossed = cov[np.ix_(ms, ms)] @ weight
+        ms, low, pan = [layout.ms_up[i] for i in bands], [layout.pan_low[i] for i in bands], layout.pan
+        weight, offset = self.intensity
+        crossed = cov[: layout.n_band, : layout.n_band] @ weight
+        haze = np.asarray(self.haze)
 
-        def shaped(values: NDArray[np.float64]) -> Tensor:
+        def shaped(values: ArrayLike) -> Tensor:
             return torch.from_numpy(np.asarray(values, np.float32).reshape(1, -1, 1, 1))
 
         return BandStatistics(
             ms_mean=shaped(mean[ms]),
             ms_std=shaped(std[ms]),
-            pan_mean=shaped(mean[[pan]]),
-            pan_std=shaped(std[[pan]]),
+            pan_mean=shaped(mean[pan]),
+            pan_std=shaped(std[pan]),
             pan_low_mean=shaped(mean[low]),
             pan_low_std=shaped(std[low]),
-            gain=shaped(gain),
-            weight=shaped(weight),
-            intensity_gain=shaped(_divide(crossed, np.full_like(crossed, weight @ crossed))),
+            gain=shaped(_divide(cov[pan, ms], cov[pan, low])),
+            intensity_gain=shaped(_divide(crossed[ms], np.full(len(ms), weight @ crossed))),
+            haze=shaped(haze[ms]),
+            intensity_haze=shaped(weight @ haze + offset),
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -37,6 +38,91 @@ class WriteRaster(Protocol):
         descriptions: Sequence[str] = (),
         **profile: Any,
     ) -> Path: ...
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Files of a pair, and what is in them, (band, row, col)."""
+
+    ms: Path
+    pan: Path
+    ms_values: np.ndarray
+    pan_values: np.ndarray
+
+
+class WritePair(Protocol):
+    """Call of the `write_pair` fixture."""
+
+    def __call__(
+        self,
+        folder: Path,
+        shape: tuple[int, int] = (96, 96),
+        *,
+        ms: np.ndarray | None = None,
+        pan: np.ndarray | None = None,
+        ratio: float = 4.0,
+        offset: tuple[float, float] = (0.0, 0.0),
+        n_band: int = 4,
+        dtype: str = "uint16",
+        nodata: float | None = None,
+        roles: Sequence[str] | None = None,
+        seed: int = 0,
+        stem: str = "town",
+        crs: str | None = "EPSG:32633",
+        pan_crs: str | None = "EPSG:32633",
+    ) -> Pair: ...
+
+
+ROLES = ("blue", "green", "red", "nir", "coastal", "yellow", "rededge", "nir2")
+
+
+def draw_ground(n_band: int, shape: tuple[int, int], seed: int) -> np.ndarray:
+    """Bands that share their edges, (band, row, col) float64 between 100 and 1900 DN."""
+    rng = np.random.default_rng(seed)
+    rows, cols = np.mgrid[: shape[0], : shape[1]]
+    shared = 0.5 * np.sin(rows / 7 + cols / 11) + 0.2 * rng.normal(size=shape)
+    for _ in range(14):
+        height, width = rng.integers(6, 40, 2)
+        row, col = rng.integers(-5, shape[0]), rng.integers(-5, shape[1])
+        shared[max(row, 0) : max(row + height, 0), max(col, 0) : max(col + width, 0)] += rng.normal()
+    shared /= np.abs(shared).max()
+    level, gain, slope = rng.uniform(-1, 1, (3, n_band, 1, 1))
+    tint = 60 * np.sin((rows * (1 + slope / 2) + cols) / 29)
+    return np.clip(900 + 120 * level + (500 + 150 * gain) * shared + tint, 100, 1900)
+
+
+def write_raster(
+    path: Path,
+    array: np.ndarray,
+    transform: Affine | None = None,
+    crs: str | None = "EPSG:32633",
+    nodata: float | None = None,
+    descriptions: Sequence[str] = (),
+    **profile: Any,
+) -> Path:
+    """Write a GeoTIFF; see the fixture `raster`."""
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning
+    from rasterio.transform import from_origin
+
+    bands = array[np.newaxis] if array.ndim == 2 else array
+    options = {
+        "driver": "GTiff",
+        "count": bands.shape[0],
+        "height": bands.shape[1],
+        "width": bands.shape[2],
+        "dtype": bands.dtype,
+        "transform": from_origin(500000, 4640000, 0.5, 0.5) if transform is None else transform,
+        "crs": crs,
+        "nodata": nodata,
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # an identity transform may be what a test wants
+        with rasterio.open(path, "w", **(options | profile)) as target:
+            target.write(bands)
+            for index, description in enumerate(descriptions, start=1):
+                target.set_band_description(index, description)
+    return path
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -76,31 +162,78 @@ def raster(tmp_path: Path) -> WriteRaster:
         descriptions: Sequence[str] = (),
         **profile: Any,
     ) -> Path:
-        import rasterio
-        from rasterio.errors import NotGeoreferencedWarning
-        from rasterio.transform import from_origin
-
-        bands = np.asarray(array)
-        if bands.ndim == 2:
-            bands = bands[np.newaxis]
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        options = {
-            "driver": "GTiff",
-            "count": bands.shape[0],
-            "height": bands.shape[1],
-            "width": bands.shape[2],
-            "dtype": bands.dtype,
-            "transform": from_origin(500000, 4640000, 0.5, 0.5) if transform is None else transform,
-            "crs": crs,
-            "nodata": nodata,
-        }
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # an identity transform may be what a test wants
-            with rasterio.open(path, "w", **(options | profile)) as target:
-                target.write(bands)
-                for index, description in enumerate(descriptions, start=1):
-                    target.set_band_description(index, description)
-        return path
+        return write_raster(path, np.asarray(array), transform, crs, nodata, descriptions, **profile)
 
     return write
+
+
+@pytest.fixture(scope="session")
+def write_pair() -> WritePair:
+    """Write a tiny PAN / MS pair into a folder.
+
+    ``write_pair(folder, shape, ...)``: rows and columns of PAN, whose pixel is 0.5 m. MS has pixels `ratio` times as
+    large, its corner lies `offset` (row, col) PAN pixels off that of PAN. Values: `ms` and `pan`, or a synthetic ground
+    (see `draw_ground`) by means over the pixels.
+    """
+
+    def write(
+        folder: Path,
+        shape: tuple[int, int] = (96, 96),
+        *,
+        ms: np.ndarray | None = None,
+        pan: np.ndarray | None = None,
+        ratio: float = 4.0,
+        offset: tuple[float, float] = (0.0, 0.0),
+        n_band: int = 4,
+        dtype: str = "uint16",
+        nodata: float | None = None,
+        roles: Sequence[str] | None = None,
+        seed: int = 0,
+        stem: str = "town",
+        crs: str | None = "EPSG:32633",
+        pan_crs: str | None = "EPSG:32633",
+    ) -> Pair:
+        from affine import Affine
+
+        step = int(ratio)
+        whole = tuple(-(-n // step) * step for n in shape)
+        ground = draw_ground(n_band, whole, seed)
+        if ms is None:
+            ms = ground.reshape(n_band, whole[0] // step, step, whole[1] // step, step).mean(axis=(2, 4)).round()
+        if pan is None:
+            pan = ground.mean(axis=0)[: shape[0], : shape[1]].round()
+        ms, pan = ms.astype(dtype), np.atleast_3d(pan.T).T.astype(dtype)
+        names = ROLES[: len(ms)] if roles is None else roles
+        corner = Affine.translation(500000, 4640000) @ Affine.scale(0.5, -0.5)
+        ms_corner = corner @ Affine.translation(offset[1], offset[0]) @ Affine.scale(ratio, ratio)
+        folder.mkdir(parents=True, exist_ok=True)
+        ms_path = write_raster(folder / f"{stem}_MS.tif", ms, ms_corner, crs, nodata, names)
+        pan_path = write_raster(folder / f"{stem}_PAN.tif", pan, corner, pan_crs, nodata)
+        return Pair(ms_path, pan_path, ms, pan)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SHIP++ network for four bands with random weights, which runs in milliseconds: window 64, overlap 16."""
+    import torch
+
+    from ship_geo.nn.checkpoint import save_checkpoint
+    from ship_geo.nn.ship_plus_plus import ShipPlusPlus, ShipPlusPlusConfig
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = ShipPlusPlus(ShipPlusPlusConfig(n_band=4, n_in=16, n_guide=2, n_feature=8, n_order=2, n_stage=1))
+        torch.nn.init.normal_(network.out.weight, std=0.02)  # else the network returns its input
+    return save_checkpoint(
+        tmp_path_factory.mktemp("weights") / "tiny.safetensors",
+        network,
+        window=64,
+        overlap=16,
+        trained_on="nothing: random numbers",
+        licence="MIT",
+        metrics={},
+    )

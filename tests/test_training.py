@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import lightning
@@ -36,6 +37,15 @@ def pack() -> ChipPack:
     chips = (200 * torch.nn.functional.interpolate(coarse, scale_factor=4, mode="bilinear") + 20).to(torch.uint8)
     values = chips.float()
     return ChipPack(chips, values.mean((2, 3)), values.std((2, 3)))
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny tensors: threads would wait for each other longer than they work."""
+    n_thread = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n_thread)
 
 
 def fit(task: PansharpeningTask, steps: ChipSteps, folder: Path, **options: object) -> None:

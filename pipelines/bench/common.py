@@ -28,6 +28,9 @@ CRS = "EPSG:32633"
 GSD_PAN = 0.5
 
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
 @dataclass(frozen=True)
 class BenchScene:
     """Files of a synthetic scene, and what must be said of them."""

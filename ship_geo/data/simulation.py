@@ -24,6 +24,10 @@ MARGIN = 32
 """Border of a simulated region whose filters have seen its edge; cut off, PAN pixels."""
 
 BLUR_RADIUS = 12
+HAZE = 0.005
+"""Quantile of a band that is taken for its haze."""
+HAZE_STEP = 8
+"""Every so many pixels are looked at for it."""
 DARKEST = 1e-3
 
 
@@ -151,8 +155,8 @@ def _spatial(values: Tensor) -> tuple[Tensor, Tensor]:
     return values.mean((-2, -1), keepdim=True), values.std((-2, -1), keepdim=True).clamp(min=DARKEST)
 
 
-def band_statistics(ms_up: Tensor, pan: Tensor, pan_low: Tensor) -> BandStatistics:
-    """Statistics of each sample over its own pixels; arguments as in `network_streams`."""
+def band_statistics(ms_up: Tensor, pan: Tensor, pan_low: Tensor) -> tuple[BandStatistics, Tensor, Tensor]:
+    """Statistics of each sample over its own pixels, its intensity (n, 1, row, col) and weights (n, band, 1, 1)."""
     ms_mean, ms_std = _spatial(ms_up)
     pan_mean, pan_std = _spatial(pan)
     low_mean, low_std = _spatial(pan_low)
@@ -160,7 +164,13 @@ def band_statistics(ms_up: Tensor, pan: Tensor, pan_low: Tensor) -> BandStatisti
     shared = ((pan_low - low_mean) * deviation).mean((-2, -1), keepdim=True).clamp(min=DARKEST**2)
     gain = ((ms_up - ms_mean) * deviation).mean((-2, -1), keepdim=True) / shared
     weight, intensity_gain = _intensity(ms_up - ms_mean, (pan_low - low_mean).mean(1))
-    return BandStatistics(ms_mean, ms_std, pan_mean, pan_std, low_mean, low_std, gain, weight, intensity_gain)
+    intensity = (weight * (ms_up - ms_mean)).sum(1, keepdim=True) + pan_mean
+    haze = ms_up.flatten(2)[..., ::HAZE_STEP].quantile(HAZE, -1)[..., None, None]
+    intensity_haze = (weight * (haze - ms_mean)).sum(1, keepdim=True) + pan_mean
+    statistics = BandStatistics(
+        ms_mean, ms_std, pan_mean, pan_std, low_mean, low_std, gain, intensity_gain, haze, intensity_haze
+    )
+    return statistics, intensity, weight
 
 
 def _intensity(ms: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -175,25 +185,25 @@ def _intensity(ms: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return weight[..., None], gain[..., None]
 
 
-def _towards_scene(s: BandStatistics, mean_step: Tensor, spread: Tensor, draw: _Draw) -> BandStatistics:
+def _towards_scene(s: BandStatistics, weight: Tensor, mean_step: Tensor, spread: Tensor, draw: _Draw) -> BandStatistics:
     """Move a region's statistics towards those of the scene around it, which a network is given in the field."""
     n, band = s.ms_mean.shape[:2]
     share = draw.uniform((n, 1, 1, 1))
-    step, factor = share * mean_step, spread**share
-    factor_pan = factor.mean(1, keepdim=True)
-    step_pan = (s.weight * step * s.ms_std).sum(1, keepdim=True)
-    uneven = torch.exp(0.1 * draw.normal((n, band, 1, 1)))
+    step, factor = share * mean_step * s.ms_std, spread**share
+    step_pan, factor_pan = (weight * step).sum(1, keepdim=True), factor.mean(1, keepdim=True)
     jitter = torch.exp(0.1 * draw.normal((n, 1, 1, 1)) + 0.05 * draw.normal((n, band, 1, 1)))
+    darker = draw.uniform((n, 1, 1, 1), 0, 0.4) * share * (s.haze - s.ms_mean)
     return BandStatistics(
-        s.ms_mean + step * s.ms_std,
+        s.ms_mean + step,
         s.ms_std * factor,
         s.pan_mean + step_pan,
         s.pan_std * factor_pan,
         s.pan_low_mean + step_pan,
         s.pan_low_std * factor_pan,
         s.gain * jitter,
-        s.weight * uneven,
-        s.intensity_gain * jitter / uneven.mean(1, keepdim=True),
+        s.intensity_gain * jitter,
+        s.haze + darker,
+        s.intensity_haze + (weight * darker).sum(1, keepdim=True),
     )
 
 
@@ -248,11 +258,20 @@ def simulate(
     ratio = config.ratios[draw.choice(config.ratio_weights)]
     ms_up, pan_low = _observe(ref, pan, ratio, draw, config)
     pan = pan + _noise_like(pan, draw, config)
-    statistics = _towards_scene(band_statistics(ms_up, pan, pan_low), mean_step, spread, draw)
+    own, intensity, weight = band_statistics(ms_up, pan, pan_low)
+    intensity = intensity + _bias(intensity - own.pan_mean, draw)
+    statistics = _towards_scene(own, weight, mean_step, spread, draw)
     inner = (..., slice(MARGIN, row - MARGIN), slice(MARGIN, col - MARGIN))
-    ms_stream, guide_stream = network_streams(ms_up[inner], pan[inner], pan_low[inner], statistics)
+    ms_stream, guide_stream = network_streams(ms_up[inner], pan[inner], pan_low[inner], intensity[inner], statistics)
     target = (ref[inner] - statistics.ms_mean) / statistics.ms_std
     return SimulatedBatch(ms_stream, guide_stream, target, statistics)
+
+
+def _bias(intensity: Tensor, draw: _Draw) -> Tensor:
+    """Error of an intensity whose weights were fitted to a whole scene: a slope and an offset of this region."""
+    n = len(intensity)
+    spread = intensity.std((-2, -1), keepdim=True)
+    return 0.05 * draw.normal((n, 1, 1, 1)) * intensity + 0.05 * draw.normal((n, 1, 1, 1)) * spread
 
 
 def _noise_like(values: Tensor, draw: _Draw, config: SimulationConfig) -> Tensor:

@@ -1,12 +1,12 @@
 """What the pan-sharpening network reads: standardised streams that carry the sensor with them.
 
-The sharpened stream holds the upsampled MS and the details that three classical injections would add to it: two take
-what the tabulated MTF removes from PAN (MTF-GLP-FS, MTF-GLP-HPM), one takes PAN minus an intensity made of the bands
-(GSA), which carries the MS' true blur and phase whatever a table says. The guiding stream holds PAN and what the MTF
-takes away from it. So the network need not learn a sensor: it comes in through these and the scene's statistics. Not
-for reading files or estimating statistics.
+The sharpened stream holds the upsampled MS and the details that four classical injections would add to it. Two take
+what the tabulated MTF removes from PAN (MTF-GLP-FS, MTF-GLP-HPM); two take PAN minus an intensity made of the bands
+(GSA, and the haze-corrected BT-H), which carries the MS' true blur and phase whatever a table says. The guiding stream
+holds PAN and what the MTF takes away from it. So the network need not learn a sensor: it comes in through these and
+the scene's statistics. Not for reading files or estimating statistics.
 
-The convention that could surprise: all values come in DN and leave in units of the scene's standard deviation.
+Convention: all values come in DN and leave in units of the scene's standard deviation.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-N_STREAM = 4
-"""Channels of the sharpened stream per band: MS, and the details of regression, modulation and substitution."""
+N_STREAM = 5
+"""Channels of the sharpened stream per band: MS, then the details of FS, HPM, GSA and BT-H."""
 
 N_GUIDE = 2
 """Channels of the guiding stream: PAN, PAN minus its low-pass."""
 
 FLOOR = 0.2
-"""Smallest low-passed PAN of the modulation detail, as a fraction of the band's mean: dark water must not explode."""
+"""Smallest divisor of the multiplicative details, as a fraction of its mean: dark water must not explode."""
 
 LIMIT = 8.0
 """Details are cut at this many standard deviations: one hot pixel must not rule a window."""
@@ -43,10 +43,10 @@ class BandStatistics:
         Of PAN through each band's MTF.
     gain
         Injection gain cov(ms_up, pan) / cov(pan_low, pan) of each band (Vivone et al. 2018).
-    weight
-        Weight of each band in the intensity that comes nearest to the low-passed PAN (Aiazzi et al. 2007).
     intensity_gain
         Injection gain cov(intensity, ms_up) / var(intensity) of each band (Aiazzi et al. 2007).
+    haze, intensity_haze
+        Value of the darkest pixels of each band, and of the intensity there (Lolli et al. 2017).
     """
 
     ms_mean: Tensor
@@ -56,11 +56,14 @@ class BandStatistics:
     pan_low_mean: Tensor
     pan_low_std: Tensor
     gain: Tensor
-    weight: Tensor
     intensity_gain: Tensor
+    haze: Tensor
+    intensity_haze: Tensor
 
 
-def network_streams(ms_up: Tensor, pan: Tensor, pan_low: Tensor, statistics: BandStatistics) -> tuple[Tensor, Tensor]:
+def network_streams(
+    ms_up: Tensor, pan: Tensor, pan_low: Tensor, intensity: Tensor, statistics: BandStatistics
+) -> tuple[Tensor, Tensor]:
     """Build both input streams of `ship_geo.nn.ShipPlusPlus`.
 
     Parameters
@@ -71,37 +74,33 @@ def network_streams(ms_up: Tensor, pan: Tensor, pan_low: Tensor, statistics: Ban
         (n, 1, row, col), DN.
     pan_low
         (n, band, row, col), DN: PAN through each band's MTF, decimated and interpolated back.
+    intensity
+        (n, 1, row, col), DN of PAN: the combination of all bands of the scene that comes nearest to low-passed PAN.
     statistics
         Of the scene, not of the window.
 
     Returns
     -------
     tuple of torch.Tensor
-        (n, 4 band, row, col) and (n, 2, row, col), standardised.
+        (n, 5 band, row, col) and (n, 2, row, col), standardised.
     """
     s = statistics
     detail = pan - pan_low
     scale = s.ms_std / s.pan_low_std
-    matched_low = torch.maximum(
-        (pan_low - s.pan_low_mean) * scale + s.ms_mean, FLOOR * s.ms_mean.abs() + s.ms_std * 0.05
+    matched = (pan_low - s.pan_low_mean) * scale + s.ms_mean
+    matched_floor = FLOOR * s.ms_mean.abs() + 0.05 * s.ms_std
+    unexplained = pan - intensity
+    clear = intensity - s.intensity_haze
+    clear_floor = FLOOR * (s.pan_mean - s.intensity_haze).clamp(min=0) + 0.05 * s.pan_std
+    details = (
+        s.gain * detail,
+        ms_up * detail * scale / torch.maximum(matched, matched_floor),
+        s.intensity_gain * unexplained,
+        (ms_up - s.haze).clamp(min=0) * unexplained / torch.maximum(clear, clear_floor),
     )
-    modulation = ms_up * detail * scale / matched_low
-    intensity = (s.weight * (ms_up - s.ms_mean)).sum(1, keepdim=True)
-    substitution = s.intensity_gain * (pan - s.pan_mean - intensity)
-    ms_stream = torch.cat(
-        [
-            (ms_up - s.ms_mean) / s.ms_std,
-            (s.gain * detail / s.ms_std).clamp(-LIMIT, LIMIT),
-            (modulation / s.ms_std).clamp(-LIMIT, LIMIT),
-            (substitution / s.ms_std).clamp(-LIMIT, LIMIT),
-        ],
-        1,
-    )
-    guide_stream = torch.cat(
-        [
-            (pan - s.pan_mean) / s.pan_std,
-            (detail.mean(1, keepdim=True) / s.pan_std).clamp(-LIMIT, LIMIT),
-        ],
-        1,
-    )
-    return ms_stream, guide_stream
+    ms_stream = [(ms_up - s.ms_mean) / s.ms_std, *((part / s.ms_std).clamp(-LIMIT, LIMIT) for part in details)]
+    guide_stream = [
+        (pan - s.pan_mean) / s.pan_std,
+        (detail.mean(1, keepdim=True) / s.pan_std).clamp(-LIMIT, LIMIT),
+    ]
+    return torch.cat(ms_stream, 1), torch.cat(guide_stream, 1)

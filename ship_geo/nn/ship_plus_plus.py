@@ -42,7 +42,7 @@ class ShipPlusPlusConfig:
     """
 
     n_band: int = 4
-    n_in: int = 16
+    n_in: int = 20
     n_guide: int = 2
     n_feature: int = 24
     n_order: int = 3

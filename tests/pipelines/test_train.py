@@ -21,13 +21,13 @@ CONFIG = """
 [run]
 seed = 1
 batch_size = 1
-region = 80
+region = 72
 weight_decay = 1e-4
 ema = 0.5
 precision = "bf16-mixed"
-val_every = 8
+val_every = 4
 val_steps = 1
-val_region = 80
+val_region = 72
 save_every = {save_every}
 
 [network]
@@ -58,7 +58,7 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def arguments(folder: Path, pack: Path, steps: int = 24, save_every: int = 2) -> list[str]:
+def arguments(folder: Path, pack: Path, steps: int = 12, save_every: int = 2) -> list[str]:
     folder.mkdir(exist_ok=True)
     config = folder / "config.toml"
     config.write_text(CONFIG.format(steps=steps, save_every=save_every))
@@ -86,11 +86,11 @@ def test_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path:
     interrupted.kill()
     interrupted.wait()
     first = checkpoint(parts)["global_step"]
-    assert first < 24
+    assert first < 12
     for run in [start(folder, pack) for folder in (whole, parts)]:
         assert run.wait() == 0, [log.read_text() for log in tmp_path.glob("*.log")]
     one, other = checkpoint(whole), checkpoint(parts)
-    assert one["global_step"] == other["global_step"] == 24
+    assert one["global_step"] == other["global_step"] == 12
     for kind in ("state_dict", "current_model_state"):
         assert one[kind].keys() == other[kind].keys()
         differing = [name for name, value in one[kind].items() if not torch.equal(value, other[kind][name])]
@@ -99,7 +99,7 @@ def test_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path:
 
     with (whole / "run" / "from_0" / "metrics.csv").open(newline="") as stream:
         curve = [row for row in csv.DictReader(stream) if row["val/loss"]]
-    assert [int(row["step"]) for row in curve] == [7, 15, 23]
+    assert [int(row["step"]) for row in curve] == [3, 7, 11]
     assert all(float(row["val/rmse_ratio"]) > 0 for row in curve)
     assert (parts / "run" / f"from_{first}" / "metrics.csv").exists()
 
