@@ -81,13 +81,14 @@ def read_cases(folder: Path) -> Iterator[Case]:
         if "ref" in held:
             yield Case(name, ms, pan, held["ref"], aligned_phase(ms, held["ref"], sensor, offset), sensor, meta["bits"])
             continue
+        top = 2.0 ** meta["bits"] - 1  # bicubic PAN overshoots at edges, and would wrap round in the cast
         made = degrade_pair(
             ms, pan[None], ratio=(RATIO, RATIO), phase=offset, gnyq_ms=sensor.gnyq_ms, gnyq_pan=sensor.gnyq_pan
         )
         yield Case(
             name,
-            made.ms_lr.round().numpy().astype(ms.dtype),
-            made.pan_lr[0].round().numpy().astype(pan.dtype),
+            made.ms_lr.round().clamp(0, top).numpy().astype(ms.dtype),
+            made.pan_lr[0].round().clamp(0, top).numpy().astype(pan.dtype),
             made.ref.numpy(),
             made.phase,
             sensor,

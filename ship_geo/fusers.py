@@ -37,6 +37,7 @@ GROUPS = (("blue", "green", "red", "nir"), ("coastal", "yellow", "rededge", "nir
 GPU_BATCH = 16
 
 _MODEL_LOCK = threading.Lock()
+_LOAD_LOCK = threading.Lock()  # a cached function runs twice when two threads miss at once
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,10 @@ class Fuser(Protocol):
     def batch_size(self) -> int:
         """Windows that are best fused together."""
 
+    @property
+    def reads_pan_low(self) -> bool:
+        """Whether windows need low-passed PAN."""
+
     def fuse(self, windows: Sequence[PreparedWindow], stats: SceneStats, groups: BandGroups) -> list[Tensor]:
         """Sharpen windows of one shape: (band, row, col) float32 DN each, on the CPU."""
 
@@ -154,6 +159,11 @@ class ClassicalFuser:
     name: str
     batch_size: int = 1
 
+    @property
+    def reads_pan_low(self) -> bool:
+        """Whether the method looks at low-passed PAN."""
+        return get_method(self.name).reads_pan_low
+
     def fuse(self, windows: Sequence[PreparedWindow], stats: SceneStats, groups: BandGroups) -> list[Tensor]:
         """Sharpen each window with the scene's coefficients."""
         del groups  # a classical method takes all bands at once
@@ -176,6 +186,8 @@ class NetworkFuser:
     batch_size
         Largest number of windows at once; halved for good when memory does not suffice.
     """
+
+    reads_pan_low = True
 
     def __init__(self, network: ShipPlusPlus, device: torch.device, precision: str, batch_size: int) -> None:
         self.network = network.to(device).to(memory_format=torch.channels_last).eval()
@@ -282,9 +294,8 @@ def _cpu_multiplies_bfloat16() -> bool:
     return any(bool(getattr(torch.cpu, name, lambda: False)()) for name in checks)
 
 
-@lru_cache(maxsize=4)
 def load_fuser(spec: ModelSpec, device: str = "auto", precision: str = "auto") -> Fuser:
-    """Build the fuser of a model; once per process and model.
+    """Build the fuser of a model; once per process and model, whatever number of threads asks for it.
 
     Raises
     ------
@@ -293,6 +304,12 @@ def load_fuser(spec: ModelSpec, device: str = "auto", precision: str = "auto") -
     ArgumentError
         If device or precision are unknown.
     """
+    with _LOAD_LOCK:
+        return _load_fuser(spec, device, precision)
+
+
+@lru_cache(maxsize=4)
+def _load_fuser(spec: ModelSpec, device: str, precision: str) -> Fuser:
     if spec.kind == "classical":
         return ClassicalFuser(spec.name)
     checkpoint = resolve_weights(spec.path)

@@ -2,16 +2,17 @@
 
 The result is a function of the scene and the model alone: windows have one size and hang on pixel (0, 0) of the output
 grid, never on the block that asks for them. Not for graphs, files or schedulers. The convention that could surprise: a
-window that two blocks share is fused once per process, as long as the cache holds it.
+window that several blocks share is fused once per process, as long as the cache holds it.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,12 @@ from ship_geo.stats import SceneStats, WindowStats, spread
 from ship_geo.tiling import Plan, Window
 
 STATS_WINDOW = 256
-CACHE_BYTES = 160 * 2**20
+
+CACHE_BYTES = 192 * 2**20
+"""Of windows that several blocks need: what lies between two rows of blocks, 16384 pixels wide with four bands."""
+
+FusedWindow = tuple[Tensor, Tensor]
+"""Values (band, row, col) float32 DN and validity (row, col) bool."""
 
 
 class WindowSource(Protocol):
@@ -67,8 +73,8 @@ class SceneSource:
             yield as_sample(self.dataset[self.dataset.query(0, window.read(plan.halo))])
 
 
-def prepare(sample: PairSample, gnyq_ms: tuple[float, ...], halo: int) -> PreparedWindow:
-    """Bring a sample that was read with a halo to the PAN grid."""
+def prepare(sample: PairSample, gnyq_ms: tuple[float, ...], halo: int, *, with_low: bool = True) -> PreparedWindow:
+    """Bring a sample that was read with a halo to the PAN grid, with low-passed PAN or without."""
     return prepare_window(
         (sample.ms, sample.ms_valid),
         (sample.pan, sample.pan_valid),
@@ -76,6 +82,7 @@ def prepare(sample: PairSample, gnyq_ms: tuple[float, ...], halo: int) -> Prepar
         phase=sample.phase,
         gnyq_ms=gnyq_ms,
         halo=halo,
+        with_low=with_low,
     )
 
 
@@ -89,7 +96,8 @@ def measure_window(source: WindowSource, plan: Plan, window: Window, gnyq_ms: tu
     (sample,) = source.samples(plan, [window])
     row0, _, col0, _ = window.core
     inside = slice(0, max(0, plan.shape[0] - row0)), slice(0, max(0, plan.shape[1] - col0))
-    return WindowStats.measure(prepare(sample, gnyq_ms, plan.halo), inside)
+    ms_max = float(sample.ms[:, sample.ms_valid].max()) if sample.ms_valid.any() else -np.inf
+    return WindowStats.measure(prepare(sample, gnyq_ms, plan.halo), inside, ms_max)
 
 
 def gather_stats(source: WindowSource, plan: Plan, gnyq_ms: tuple[float, ...]) -> SceneStats:
@@ -109,27 +117,41 @@ def gather_stats(source: WindowSource, plan: Plan, gnyq_ms: tuple[float, ...]) -
 
 
 class _WindowCache:
-    """Fused windows and their masks, the least recently used leaving first; safe between threads."""
+    """Windows that are fused, or that a thread is about to fuse; the least recently used leave first."""
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes, self._size = max_bytes, 0
-        self._held: OrderedDict[Any, tuple[Tensor, Tensor]] = OrderedDict()
+        self._held: OrderedDict[Any, Future[FusedWindow]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: Any) -> tuple[Tensor, Tensor] | None:
+    def claim(self, key: Any) -> tuple[Future[FusedWindow], bool]:
+        """Return the place of a window, and whether the caller must fill it."""
         with self._lock:
-            if key in self._held:
-                self._held.move_to_end(key)
-            return self._held.get(key)
+            is_new = key not in self._held
+            place = self._held.setdefault(key, Future())
+            self._held.move_to_end(key)
+            return place, is_new
 
-    def put(self, key: Any, fused: Tensor, valid: Tensor) -> None:
+    def fill(self, key: Any, place: Future[FusedWindow], window: FusedWindow) -> None:
+        """Put a window where others wait for it, and drop old ones."""
         with self._lock:
-            if key not in self._held:
-                self._held[key] = (fused, valid)
-                self._size += fused.nbytes + valid.nbytes
+            place.set_result(window)
+            if self._held.get(key) is place:
+                self._size += _n_byte(window)
             while self._size > self.max_bytes:
-                _, (old, mask) = self._held.popitem(last=False)
-                self._size -= old.nbytes + mask.nbytes
+                _, old = self._held.popitem(last=False)
+                self._size -= _n_byte(old.result()) if old.done() else 0
+
+    def fail(self, key: Any, place: Future[FusedWindow], error: BaseException) -> None:
+        """Tell those who wait for a window that it will not come."""
+        with self._lock:
+            if self._held.get(key) is place:
+                del self._held[key]
+        place.set_exception(error)
+
+
+def _n_byte(window: FusedWindow) -> int:
+    return window[0].nbytes + window[1].nbytes
 
 
 _CACHE = _WindowCache(CACHE_BYTES)
@@ -177,8 +199,8 @@ def fuse_block(
     valid = np.zeros(total.shape[1:], np.bool_)
     for window, fused, mask in _fused_windows(source, plan, block, fuser, stats, gnyq_ms, groups, cache_key):
         on_block, on_window = _common(block, window.core)
-        weights = plan.weights(window)[on_window]
-        total[(slice(None), *on_block)] += weights * fused[(slice(None), *on_window)].numpy()
+        part = fused[(slice(None), *on_window)].numpy()
+        total[(slice(None), *on_block)] += plan.weights(window)[on_window] * part if plan.overlap else part
         valid[on_block] |= mask[on_window].numpy()
     return total, valid
 
@@ -208,32 +230,61 @@ def _fused_windows(
     groups: BandGroups,
     cache_key: str | None,
 ) -> Iterator[tuple[Window, Tensor, Tensor]]:
-    """Give the windows of a block in the order of the plan, in batches; from the cache where it has them."""
-    for batch in _batched(plan.windows_in(*block), fuser.batch_size):
-        keys = [(cache_key, window.row_index, window.col_index) for window in batch]
-        held = [None if cache_key is None else _CACHE.get(key) for key in keys]
-        missing = [window for window, hit in zip(batch, held, strict=True) if hit is None]
-        samples = source.samples(plan, missing) if missing else iter(())
-        prepared = [prepare(sample, gnyq_ms, plan.halo) for sample in samples]
-        fresh = iter(zip(fuser.fuse(prepared, stats, groups), prepared, strict=True) if prepared else ())
-        for window, key, hit in zip(batch, keys, held, strict=True):
-            if hit is None:
-                fused, made = next(fresh)
-                hit = fused, made.valid  # noqa: PLW2901  found or made, it is the same thing
-                if cache_key is not None and plan.overlap:
-                    _CACHE.put(key, *hit)
-            yield window, *hit
+    """Give the windows of a block in the order of the plan; those that other blocks share are fused once."""
+
+    def fuse(windows: Sequence[Window]) -> list[FusedWindow]:
+        samples = source.samples(plan, windows)
+        prepared = [prepare(sample, gnyq_ms, plan.halo, with_low=fuser.reads_pan_low) for sample in samples]
+        return [(fused, made.valid) for fused, made in zip(fuser.fuse(prepared, stats, groups), prepared, strict=True)]
+
+    for batch in _claimed(plan, block, fuser, cache_key):
+        _fill([claim for claim in batch if claim.is_new], fuse)
+        for claim in batch:
+            yield claim.window, *claim.place.result()
 
 
-def _batched(windows: Iterable[Window], size: int) -> Iterator[list[Window]]:
-    batch: list[Window] = []
-    for window in windows:
-        batch.append(window)
-        if len(batch) == size:
+class _Claim(NamedTuple):
+    """A window of a block, its key in the cache and its place, and whether this thread must fill it."""
+
+    window: Window
+    key: Any
+    place: Future[FusedWindow]
+    is_new: bool
+
+
+def _claimed(plan: Plan, block: Box, fuser: Fuser, cache_key: str | None) -> Iterator[list[_Claim]]:
+    """Claim the windows of a block, until there is a batch to be fused; so nobody waits who is waited for."""
+    batch: list[_Claim] = []
+    for window in plan.windows_in(*block):
+        if cache_key is None or _is_inside(window.core, block, plan):
+            batch.append(_Claim(window, None, Future(), is_new=True))
+        else:
+            key = (cache_key, window.row_index, window.col_index)
+            batch.append(_Claim(window, key, *_CACHE.claim(key)))
+        if sum(claim.is_new for claim in batch) >= fuser.batch_size:
             yield batch
             batch = []
     if batch:
         yield batch
+
+
+def _is_inside(core: Box, block: Box, plan: Plan) -> bool:
+    """Whether no other block needs a window."""
+    ends = min(core[1], plan.shape[0]), min(core[3], plan.shape[1])
+    return block[0] <= core[0] and ends[0] <= block[1] and block[2] <= core[2] and ends[1] <= block[3]
+
+
+def _fill(claims: Sequence[_Claim], fuse: Callable[[Sequence[Window]], list[FusedWindow]]) -> None:
+    if not claims:
+        return
+    try:
+        made = fuse([claim.window for claim in claims])
+    except BaseException as error:
+        for claim in claims:
+            _CACHE.fail(claim.key, claim.place, error)
+        raise
+    for claim, window in zip(claims, made, strict=True):
+        _CACHE.fill(claim.key, claim.place, window)
 
 
 def to_dtype(values: NDArray[np.float32], dtype: str, limits: tuple[float, float] | None) -> tuple[NDArray[Any], int]:
@@ -258,9 +309,14 @@ def to_dtype(values: NDArray[np.float32], dtype: str, limits: tuple[float, float
     if limits is None:
         return values.astype(dtype), 0
     low, high = limits
-    rounded = np.rint(values)
-    n_clipped = int(((rounded < low) | (rounded > high)).sum())
-    return rounded.clip(low, high).astype(dtype), n_clipped
+    # float32 cannot hold the limits of 32 bits: they would be rounded up to values beyond them.
+    exact = np.float64 if np.dtype(dtype).itemsize >= np.dtype(np.float32).itemsize else np.float32
+    legal, n_clipped = np.empty(values.shape, dtype), 0
+    for band, target in zip(values, legal, strict=True):  # one after the other: three copies of a block are large
+        rounded = np.rint(band, dtype=exact)
+        n_clipped += int(np.count_nonzero((rounded < low) | (rounded > high)))
+        target[...] = rounded.clip(low, high)
+    return legal, n_clipped
 
 
 def value_limits(dtype: str, bits: int, ms_max: float) -> tuple[float, float] | None:

@@ -73,7 +73,7 @@ class Job:
         exact = pick_precision(precision, chosen)
         shape, halo = scene.pair.output.shape, halo_for(scene.pair.ratio)
         gnyq = scene.sensor.gnyq_ms
-        token = tokenize(scene.identity, gnyq, spec.digest, chosen.type, exact)
+        token = tokenize(scene.identity, gnyq, scene.sensor.bits, spec.digest, chosen.type, exact)
         return cls(
             scene=scene,
             spec=spec,
@@ -159,6 +159,7 @@ def sharpen(job: Job, stats: SceneStats, block: Box, source: WindowSource | None
         cache_key=job.token,
     )
     limits = value_limits(job.dtype, job.bits, stats.ms_max)
-    values, n_clipped = to_dtype(np.where(valid, fused, 0), job.dtype, limits)
+    fused[:, ~valid] = 0
+    values, n_clipped = to_dtype(fused, job.dtype, limits)
     values, n_moved = apply_nodata(values, valid, job.nodata)
     return Block(values, valid, n_clipped, n_moved)

@@ -26,6 +26,9 @@ from ship_geo.tiling import Plan
 TARGET_CHUNK = 1792
 """Rows and columns that chunks have unless asked otherwise, rounded to whole strides of the model's windows."""
 
+SMALL_CHUNK = 1024
+"""The same where windows do not overlap: no window is fused for two chunks, and small ones take less memory."""
+
 Chunks = int | tuple[int, int] | str | None
 
 
@@ -46,7 +49,7 @@ def chunk_shape(chunks: Chunks, plan: Plan) -> tuple[int, int]:
     """
     if chunks == "auto":
         step = plan.rows.stride
-        size = max(1, round(TARGET_CHUNK / step)) * step
+        size = max(1, round((TARGET_CHUNK if plan.overlap else SMALL_CHUNK) / step)) * step
         return min(size, plan.shape[0]), min(size, plan.shape[1])
     pair: Sequence[object] = chunks if isinstance(chunks, tuple) else (chunks, chunks)
     sizes = [n if size in (None, -1) else size for size, n in zip(pair, plan.shape, strict=False)]

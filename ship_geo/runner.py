@@ -7,6 +7,7 @@ Dask is honoured, any other local scheduler means threads.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
@@ -58,14 +59,11 @@ class RunRecord:
 
 def active_client() -> Any:
     """Return the `distributed.Client` that Dask would use, or None."""
-    try:
-        from distributed import default_client
-    except ImportError:
-        return None
-    if dask.config.get("scheduler", None) not in (None, "dask.distributed", "distributed"):
+    distributed = sys.modules.get("distributed")  # who has a client has loaded it, which takes a second
+    if distributed is None or dask.config.get("scheduler", None) not in (None, "dask.distributed", "distributed"):
         return None
     try:
-        return default_client()
+        return distributed.default_client()
     except ValueError:
         return None
 

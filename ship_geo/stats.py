@@ -57,7 +57,7 @@ class WindowStats:
     sample: NDArray[np.float32]
 
     @classmethod
-    def measure(cls, window: PreparedWindow, inside: tuple[slice, slice]) -> WindowStats:
+    def measure(cls, window: PreparedWindow, inside: tuple[slice, slice], ms_max: float) -> WindowStats:
         """Measure one window; it may hold no valid pixel.
 
         Parameters
@@ -66,15 +66,18 @@ class WindowStats:
             The window.
         inside
             Its rows and columns that belong to the scene; PAN may go on beyond, the scene does not.
+        ms_max
+            Largest valid MS value that was read for it, DN; interpolation overshoots.
         """
         layout = StackLayout(len(window.ms_up))
         valid = window.valid[inside]
-        stack = layout.stack(window.ms_up, window.pan, window.pan_low)[(slice(None), *inside)][:, valid]
+        stack = layout.stack(window.ms_up, window.pan, window.pan_low)[(slice(None), *inside)]
+        stack = stack.reshape(len(stack), -1) if valid.all() else stack[:, valid]
         ms = stack[: layout.n_band]
         if not stack.shape[1]:
-            return cls(Moments.empty(layout.n_variable), -np.inf, valid.numel(), ms.numpy())
+            return cls(Moments.empty(layout.n_variable), ms_max, valid.numel(), ms.numpy())
         step = -(-stack.shape[1] // SAMPLE_SIZE)
-        return cls(Moments.from_samples(stack.numpy()), float(ms.max()), valid.numel(), ms[:, ::step].numpy())
+        return cls(Moments.from_samples(stack.numpy()), ms_max, valid.numel(), ms[:, ::step].numpy().copy())
 
 
 @dataclass(frozen=True, eq=False)

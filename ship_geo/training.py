@@ -1,4 +1,4 @@
-"""The Lightning task that trains SHIP++ for pan-sharpening on simulated pairs.
+"""The Lightning task that trains SHIP++ for pan-sharpening on simulated pairs, and on real ones degraded once more.
 
 Not for running training: `pipelines/train.py` reads the config, builds the trainer and publishes the weights. The
 learning rate rises, stays, and falls over the last steps, so that a run can be prolonged before its fall without harm.
@@ -7,6 +7,7 @@ learning rate rises, stays, and falls over the last steps, so that a run can be 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import lightning
 import torch
@@ -49,8 +50,24 @@ class Schedule:
         return max(0.0, min(1.0, (step + 1) / self.rise, (self.steps - step) / self.fall))
 
 
+class PairBatch(Protocol):
+    """Streams and reference that are ready for the network, as of `ship_geo.data.reduced.ReducedSteps`."""
+
+    @property
+    def ms_stream(self) -> Tensor:
+        """(n, channel, row, col), standardised."""
+
+    @property
+    def guide_stream(self) -> Tensor:
+        """(n, channel, row, col), standardised."""
+
+    @property
+    def ref(self) -> Tensor:
+        """(n, band, row, col), standardised."""
+
+
 class PansharpeningTask(lightning.LightningModule):
-    """Trains a network on batches of chips; simulation runs on the task's device.
+    """Trains a network on batches of chips, which it simulates on its device, or of pairs that are ready.
 
     Parameters
     ----------
@@ -90,22 +107,25 @@ class PansharpeningTask(lightning.LightningModule):
         with torch.autocast(batch.chips.device.type, enabled=False):
             return simulate(batch.chips, generator, batch.scene_mean, batch.scene_std, self.simulation)
 
-    def training_step(self, batch: ChipBatch, _: int) -> Tensor:
+    def _pair(self, batch: ChipBatch | PairBatch) -> PairBatch:
+        return self._simulate(batch) if isinstance(batch, ChipBatch) else batch
+
+    def training_step(self, batch: ChipBatch | PairBatch, _: int) -> Tensor:
         """Loss of one batch."""
-        pair = self._simulate(batch)
+        pair = self._pair(batch)
         loss = pansharpening_loss(self(pair.ms_stream, pair.guide_stream), pair.ref)
-        self.log("train/loss", loss, batch_size=len(batch.chips))
+        self.log("train/loss", loss, batch_size=len(pair.ref))
         return loss
 
-    def validation_step(self, batch: ChipBatch, _: int) -> None:
-        """Log the loss, and the error against the best of the three classical details on the same pair."""
-        pair = self._simulate(batch)
+    def validation_step(self, batch: ChipBatch | PairBatch, _: int) -> None:
+        """Log the loss, and the error against the best of the four classical details on the same pair."""
+        pair = self._pair(batch)
         fused = self(pair.ms_stream, pair.guide_stream)
         skip, *details = torch.split(pair.ms_stream, fused.shape[1], 1)
         candidates = (fused, *(skip + detail for detail in details))
         error, *opponents = ((part - pair.ref).square().mean((1, 2, 3)).sqrt() for part in candidates)
         opponent = torch.stack(opponents).amin(0)
-        size = len(batch.chips)
+        size = len(pair.ref)
         self.log("val/loss", pansharpening_loss(fused, pair.ref), batch_size=size)
         self.log("val/rmse_ratio", (error / opponent).mean(), batch_size=size)
 
@@ -120,7 +140,7 @@ class PansharpeningTask(lightning.LightningModule):
 
 @torch.no_grad()
 def start_from_details(network: ShipPlusPlus) -> None:
-    """Let training begin at the mean of the regression and the substitution detail, which a line of weights expresses.
+    """Let training begin at the mean of the FS and the GSA detail, which a line of weights expresses.
 
     Raises
     ------

@@ -15,7 +15,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -37,8 +37,11 @@ from ship_geo.scene import Scene
 TILE = 512
 """Edge of the tiles of the output, pixels; blocks that start and end at multiples of it are written fastest."""
 
-CACHE_BYTES = 256 * 2**20
+CACHE_BYTES = 64 * 2**20
 """GDAL's block cache while a writer is open."""
+
+COG_THREADS = 8
+"""Threads that compress the COG at most; each takes 25 MB."""
 
 _STALE_SIDECARS = (".aux.xml", ".ovr", ".msk")
 _UNKEPT_TAGS = frozenset({"AREA_OR_POINT", "METADATATYPE"})
@@ -264,6 +267,7 @@ class GeoTiffWriter:
         self._lock = threading.Lock()
         self._target = self.path
         self._folder: Path | None = None
+        self._options = ExitStack()
         self._raster: Any = None
         self._mask: Any = None
         self._n_written = self._n_invalid = self._n_moved = 0
@@ -271,18 +275,15 @@ class GeoTiffWriter:
     def __enter__(self) -> Self:
         needed = self._n_staged
         self._target = check_output(self.path, overwrite=self.overwrite, inputs=self.inputs, n_byte=needed)
-        with self._failures(needed):
-            prefix = f".{self._target.name}.part-"
-            self._folder = Path(tempfile.mkdtemp(prefix=prefix, dir=self._target.parent))
-            try:
-                self._open()
-            except BaseException:
-                self._discard()
-                raise
+        with ExitStack() as options:
+            options.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES))
+            self._stage(needed)
+            self._options = options.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._discard()
+        self._options.close()
 
     def write(self, block: Values, row: int, col: int, valid: Mask | None = None) -> None:
         """Write a block whose upper-left pixel is (row, col) of the output; every pixel is to be written once.
@@ -359,6 +360,16 @@ class GeoTiffWriter:
         # The mask has one byte a pixel; the COG comes on top, but how far it compresses nobody knows.
         n_row, n_col = self.profile.grid.shape
         return self.profile.n_byte + (n_row * n_col if self.profile.nodata is None else 0)
+
+    def _stage(self, needed: int) -> None:
+        with self._failures(needed):
+            prefix = f".{self._target.name}.part-"
+            self._folder = Path(tempfile.mkdtemp(prefix=prefix, dir=self._target.parent))
+            try:
+                self._open()
+            except BaseException:
+                self._discard()
+                raise
 
     def _open(self) -> None:
         profile = self.profile
@@ -464,7 +475,7 @@ def _copy_to_cog(staged: Path, made: Path) -> None:
         BIGTIFF="IF_SAFER",
         OVERVIEWS="IGNORE_EXISTING",
         OVERVIEW_RESAMPLING="AVERAGE",
-        NUM_THREADS="ALL_CPUS",
+        NUM_THREADS=str(min(COG_THREADS, os.cpu_count() or 1)),
     )
 
 

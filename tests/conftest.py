@@ -16,7 +16,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from affine import Affine
 
@@ -170,6 +170,12 @@ def raster(tmp_path: Path) -> WriteRaster:
 
 
 @pytest.fixture(scope="session")
+def ground() -> Callable[[int, tuple[int, int], int], np.ndarray]:
+    """Draw a synthetic ground: see `draw_ground`."""
+    return draw_ground
+
+
+@pytest.fixture(scope="session")
 def write_pair() -> WritePair:
     """Write a tiny PAN / MS pair into a folder.
 
@@ -222,11 +228,13 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     from ship_geo.nn.checkpoint import save_checkpoint
+    from ship_geo.nn.inputs import N_GUIDE, N_STREAM
     from ship_geo.nn.ship_plus_plus import ShipPlusPlus, ShipPlusPlusConfig
 
+    size = ShipPlusPlusConfig(n_band=4, n_in=N_STREAM * 4, n_guide=N_GUIDE, n_feature=8, n_order=2, n_stage=1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = ShipPlusPlus(ShipPlusPlusConfig(n_band=4, n_in=16, n_guide=2, n_feature=8, n_order=2, n_stage=1))
+        network = ShipPlusPlus(size)
         torch.nn.init.normal_(network.out.weight, std=0.02)  # else the network returns its input
     return save_checkpoint(
         tmp_path_factory.mktemp("weights") / "tiny.safetensors",

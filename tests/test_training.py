@@ -144,7 +144,7 @@ def test_same_seeds_train_the_same_weights(pack: ChipPack, tmp_path: Path) -> No
 
 
 def start_of(pair: SimulatedBatch) -> torch.Tensor:
-    """MS plus the mean of the details of regression and substitution."""
+    """MS plus the mean of the details of FS and GSA."""
     return pair.ms_stream[:, :4] + (pair.ms_stream[:, 4:8] + pair.ms_stream[:, 12:16]) / 2
 
 
@@ -155,9 +155,9 @@ def test_training_begins_at_the_mean_of_two_classical_details(pack: ChipPack) ->
         torch.testing.assert_close(task(pair.ms_stream, pair.guide_stream), start_of(pair))
 
 
-@pytest.mark.parametrize("changes", [{"n_in": 12}, {"n_guide": 1}])
+@pytest.mark.parametrize("changes", [{"n_in": 16}, {"n_guide": 1}])
 def test_network_that_does_not_read_the_streams_is_refused(changes: dict[str, int]) -> None:
-    with pytest.raises(ArgumentError, match="reads 4 channels per band and 2 of PAN, got"):
+    with pytest.raises(ArgumentError, match="reads 5 channels per band and 2 of PAN, got"):
         PansharpeningTask(dataclasses.replace(TINY, **changes), CALM, Schedule())
 
 
@@ -173,6 +173,6 @@ def test_validation_compares_with_the_best_classical_detail(pack: ChipPack) -> N
     ms_up = pair.ms_stream[:, :4]
     ratios = []
     for n in range(2):
-        opponents = [torch.dist(ms_up[n] + pair.ms_stream[n, 4 * k : 4 * k + 4], pair.ref[n]) for k in (1, 2, 3)]
+        opponents = [torch.dist(ms_up[n] + pair.ms_stream[n, 4 * k : 4 * k + 4], pair.ref[n]) for k in (1, 2, 3, 4)]
         ratios.append(float(torch.dist(fused[n], pair.ref[n]) / min(opponents)))
     assert logged["val/rmse_ratio"] == pytest.approx(np.mean(ratios), rel=1e-4)

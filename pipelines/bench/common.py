@@ -117,12 +117,8 @@ def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool, about: Mapping[str
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        value = " ".join(map(str, value)) or None
     if value is None:
         return "-"
-    return (
-        f"{value:.3g}"
-        if isinstance(value, float) and abs(value) < 100
-        else f"{value:.0f}"
-        if isinstance(value, float)
-        else str(value)
-    )
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

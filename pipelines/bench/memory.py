@@ -38,7 +38,7 @@ class Usage:
 
 def command_of(scene: BenchScene, model: str, output: Path) -> list[str]:
     """Return the command that sharpens a scene."""
-    pair = ["--pan", scene.pan, "--ms", scene.ms, "--sensor", SENSOR]
+    pair = ["--pan", scene.pan, "--ms", scene.ms, "--sensor", SENSOR, "--bands", ",".join(scene.roles)]
     return [sys.executable, "-c", RUN, "pansharpen", *map(str, pair), "-o", str(output), "--model", model, "--quiet"]
 
 
@@ -63,7 +63,7 @@ def watch(command: list[str], interval: float) -> Usage:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
     start = time.perf_counter()
     peak = n_process = 0
-    with subprocess.Popen(command, env=environment) as child:
+    with subprocess.Popen(command, env=environment) as child:  # noqa: S603  our own command
         seen = psutil.Process(child.pid)
         while child.poll() is None:
             total, count = resident(seen)

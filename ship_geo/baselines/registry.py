@@ -38,6 +38,8 @@ class Method(Generic[C]):
         (ms_up, pan, pan_low, coefficients) -> fused, all DN; (..., band, row, col).
     citation
         Where the method was published.
+    reads_pan_low
+        Whether `apply` looks at `pan_low`; else it may be anything.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Method(Generic[C]):
     fit: Callable[[Moments], C]
     apply: Callable[[Tensor, Tensor, Tensor, C], Tensor]
     citation: str
+    reads_pan_low: bool = False
 
 
 _ALL: tuple[Method[Any], ...] = (
@@ -57,8 +60,8 @@ _ALL: tuple[Method[Any], ...] = (
         "Gillespie et al. 1987, Remote Sensing of Environment 22(3)",
     ),
     Method("gsa", "Adaptive Gram-Schmidt (GSA)", fit_gsa, apply_gsa, "Aiazzi et al. 2007, IEEE TGRS 45(10)"),
-    Method("mtf-glp-fs", "MTF-GLP-FS", fit_glp_fs, apply_glp_fs, "Vivone et al. 2018, IEEE TIP 27(7)"),
-    Method("mtf-glp-hpm", "MTF-GLP-HPM", fit_glp_hpm, apply_glp_hpm, "Aiazzi et al. 2006, PE&RS 72(5)"),
+    Method("mtf-glp-fs", "MTF-GLP-FS", fit_glp_fs, apply_glp_fs, "Vivone et al. 2018, IEEE TIP 27(7)", True),
+    Method("mtf-glp-hpm", "MTF-GLP-HPM", fit_glp_hpm, apply_glp_hpm, "Aiazzi et al. 2006, PE&RS 72(5)", True),
 )
 
 METHODS: Mapping[str, Method[Any]] = MappingProxyType({method.name: method for method in _ALL})

@@ -53,7 +53,7 @@ class SimulationConfig:
     noise
         Largest standard deviation of the noise of MS and PAN, in units of the band's own.
     haze
-        Largest offset added to every band, in units of its mean.
+        Root of the largest offset added to PAN and to every band, in units of their means.
     repeat
         How often the last band repeats the one before it, as a group of three bands does.
     """

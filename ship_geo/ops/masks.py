@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ship_geo.ops.resample import apply_axes
 
-REACH = 6
-"""Rows and columns over which a valid pixel can fill an invalid one."""
+REACH = 20
+"""Rows and columns over which a valid pixel can fill an invalid one: as far as the MTF filters see beyond an edge."""
 
 DECAY = 0.5
 """Distance over which a pixel's weight falls to 1/e: the next pixel counts seven times less, so edges are continued."""
@@ -76,7 +76,8 @@ def ms_mask_on_pan(
     """
     rows, cols = (np.floor((np.arange(shape[i]) + 0.5 - phase[i]) / ratio[i] + 1e-9).astype(np.int64) for i in (0, 1))
     inside = [(index >= 0) & (index < n) for index, n in zip((rows, cols), valid.shape, strict=True)]
-    taken = valid[torch.from_numpy(rows.clip(0, valid.shape[0] - 1))][
-        :, torch.from_numpy(cols.clip(0, valid.shape[1] - 1))
+    # Columns first: they are gathered one by one, rows are copied whole.
+    taken = valid[:, torch.from_numpy(cols.clip(0, valid.shape[1] - 1))][
+        torch.from_numpy(rows.clip(0, valid.shape[0] - 1))
     ]
     return taken & torch.from_numpy(inside[0][:, None] & inside[1]).to(valid.device)

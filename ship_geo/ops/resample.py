@@ -28,11 +28,15 @@ def ms_centres(n_ms: int, ratio: float, phase: float) -> NDArray[np.float64]:
     return np.asarray(phase + ratio * (np.arange(n_ms) + 0.5) - 0.5, dtype=np.float64)
 
 
-def _fold(weights: NDArray[np.float64], first: int, n_sample: int) -> Tensor:
-    """Give the weight of samples beyond the array to its edge; column 0 of `weights` stands for index `first`."""
-    index = np.clip(first + np.arange(weights.shape[1]), 0, n_sample - 1)
-    matrix = np.zeros((weights.shape[0], n_sample))
-    np.add.at(matrix.T, index, weights.T)
+def _around(positions: NDArray[np.float64], reach: int) -> NDArray[np.int64]:
+    """Indices of the samples within `reach` of each position, and a few more: (position, sample)."""
+    return np.floor(positions)[:, None].astype(np.int64) + np.arange(-reach, reach + 2)
+
+
+def _fold(weights: NDArray[np.float64], index: NDArray[np.int64], n_sample: int) -> Tensor:
+    """Make a matrix of weights at indices, both (row, tap); samples beyond the array give theirs to its edge."""
+    matrix = np.zeros((len(weights), n_sample))
+    np.add.at(matrix, (np.arange(len(weights))[:, None], np.clip(index, 0, n_sample - 1)), weights)
     return torch.from_numpy(matrix.astype(np.float32))
 
 
@@ -57,9 +61,8 @@ def axis_decimate(n_ms: int, n_pan: int, ratio: float, phase: float, gnyq: float
         (n_ms, n_pan) float32; each row sums to one. Shared between callers: do not write into it.
     """
     centres = np.clip(ms_centres(n_ms, ratio, phase), -RADIUS, n_pan - 1 + RADIUS)
-    first = -2 * RADIUS - 1
-    index = np.arange(first, n_pan + 2 * RADIUS + 1)
-    return _fold(mtf_taps(index - centres[:, None], mtf_sigma(gnyq, ratio)), first, n_pan)
+    index = _around(centres, RADIUS)
+    return _fold(mtf_taps(index - centres[:, None], mtf_sigma(gnyq, ratio)), index, n_pan)
 
 
 @lru_cache(maxsize=256)
@@ -86,9 +89,8 @@ def axis_interpolate(n_pan: int, n_ms: int, ratio: float, phase: float) -> Tenso
     R. Keys, "Cubic convolution interpolation for digital image processing", IEEE TASSP 29(6), 1981, eq. 15.
     """
     position = np.clip((np.arange(n_pan) + 0.5 - phase) / ratio - 0.5, -1, n_ms)
-    first = -3
-    index = np.arange(first, n_ms + 3)
-    return _fold(_keys(np.abs(position[:, None] - index)), first, n_ms)
+    index = _around(position, 2)
+    return _fold(_keys(np.abs(position[:, None] - index)), index, n_ms)
 
 
 @lru_cache(maxsize=64)

@@ -27,7 +27,7 @@ class PreparedWindow:
     Attributes
     ----------
     ms_up, pan, pan_low
-        (band, row, col), (1, row, col) and (band, row, col).
+        (band, row, col), (1, row, col) and (band, row, col); `pan_low` has no band where none was asked for.
     valid
         (row, col) bool: PAN and all MS bands are valid.
     """
@@ -41,11 +41,12 @@ class PreparedWindow:
 def _filled(values: NDArray[np.generic], valid: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
     """Fill an image (band, row, col) from its valid pixels; return it and its mask."""
     mask = torch.from_numpy(valid)
-    image = torch.from_numpy(values.astype(np.float32))
-    if mask.all():
+    image = torch.from_numpy(values.astype(np.float32, copy=False))
+    if valid.all():
         return image, mask
-    fallback = image[:, mask].mean(1) if bool(mask.any()) else torch.zeros(len(image))
-    return fill_invalid(image, mask, fallback), mask
+    # NumPy: a sum by torch depends, in its last bits, on the number of threads.
+    means = values[:, valid].mean(axis=1, dtype=np.float64) if valid.any() else np.zeros(len(values))
+    return fill_invalid(image, mask, torch.from_numpy(means.astype(np.float32))), mask
 
 
 def prepare_window(
@@ -56,6 +57,7 @@ def prepare_window(
     phase: RowCol,
     gnyq_ms: tuple[float, ...],
     halo: int,
+    with_low: bool = True,
 ) -> PreparedWindow:
     """Bring one window to the PAN grid.
 
@@ -70,6 +72,8 @@ def prepare_window(
         MTF gain at Nyquist of each band.
     halo
         PAN pixels to cut off on every side.
+    with_low
+        Whether low-passed PAN is made, which takes half of the time.
 
     Returns
     -------
@@ -80,10 +84,13 @@ def prepare_window(
     n_row, n_col = (n - 2 * halo for n in pan_image.shape[-2:])
     inner = (..., slice(halo, halo + n_row), slice(halo, halo + n_col))
     core = (phase[0] - halo, phase[1] - halo)
-    coarse = degrade(pan_image, (ms_image.shape[-2], ms_image.shape[-1]), ratio, phase, gnyq_ms)
+    pan_low = pan_image.new_empty((0, n_row, n_col))
+    if with_low:
+        coarse = degrade(pan_image, (ms_image.shape[-2], ms_image.shape[-1]), ratio, phase, gnyq_ms)
+        pan_low = upsample(coarse, (n_row, n_col), ratio, core)
     return PreparedWindow(
         ms_up=upsample(ms_image, (n_row, n_col), ratio, core),
         pan=pan_image[inner].contiguous(),
-        pan_low=upsample(coarse, (n_row, n_col), ratio, core),
+        pan_low=pan_low,
         valid=pan_valid[inner] & ms_mask_on_pan(ms_valid, (n_row, n_col), ratio, core),
     )

@@ -15,10 +15,14 @@ from ship_geo.data.simulation import (
     MARGIN,
     SimulatedBatch,
     SimulationConfig,
+    _bias,
+    _Draw,
+    _towards_scene,
     band_statistics,
     gaussian_filter,
     simulate,
 )
+from ship_geo.nn.inputs import N_STREAM, BandStatistics
 from ship_geo.ops.mtf import mtf_sigma
 from ship_geo.ops.resample import degrade, upsample
 
@@ -81,7 +85,7 @@ def test_global_random_numbers_are_neither_read_nor_written() -> None:
 def test_streams_have_their_channels_and_lose_the_margin(ratio: int) -> None:
     batch = run(only(ratio), n=2)
     inner = 96 - 2 * MARGIN
-    assert batch.ms_stream.shape == (2, 16, inner, inner)
+    assert batch.ms_stream.shape == (2, 20, inner, inner)
     assert batch.guide_stream.shape == (2, 2, inner, inner)
     assert batch.ref.shape == (2, 4, inner, inner)
 
@@ -160,7 +164,7 @@ def test_statistics_are_moments_over_the_pixels_of_each_sample() -> None:
     generator = torch.Generator().manual_seed(0)
     ms_up, pan_low = (torch.rand(2, 3, 20, 16, generator=generator).double() for _ in range(2))
     pan = torch.rand(2, 1, 20, 16, generator=generator).double()
-    s = band_statistics(ms_up, pan, pan_low)
+    s, *_ = band_statistics(ms_up, pan, pan_low)
     for n in range(2):
         for band in range(3):
             table = torch.stack([ms_up[n, band].flatten(), pan[n, 0].flatten(), pan_low[n, band].flatten()])
@@ -174,30 +178,106 @@ def test_statistics_are_moments_over_the_pixels_of_each_sample() -> None:
 def test_gain_of_a_band_that_is_pan_is_the_ratio_of_covariances() -> None:
     pan = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
     pan_low = upsample(degrade(pan, (16, 16), (4.0, 4.0), (0.0, 0.0), (0.3,)), (64, 64), (4.0, 4.0), (0.0, 0.0))
-    assert float(band_statistics(pan_low, pan, pan_low).gain) == pytest.approx(1, rel=1e-5)
-    assert float(band_statistics(3 * pan_low + 5, pan, pan_low).gain) == pytest.approx(3, rel=1e-4)
+    assert float(band_statistics(pan_low, pan, pan_low)[0].gain) == pytest.approx(1, rel=1e-5)
+    assert float(band_statistics(3 * pan_low + 5, pan, pan_low)[0].gain) == pytest.approx(3, rel=1e-4)
 
 
-def test_weights_and_gains_of_the_intensity_are_those_of_least_squares() -> None:
+def test_intensity_and_its_gains_are_those_of_least_squares() -> None:
     generator = torch.Generator().manual_seed(0)
     ms_up = torch.rand(2, 3, 20, 16, generator=generator)
-    pan_low = (0.5 * ms_up[:, [0]] + 0.2 * ms_up[:, [2]] + 0.05 * torch.rand(2, 1, 20, 16, generator=generator)) + 1
-    s = band_statistics(ms_up, pan_low, pan_low.expand(-1, 3, -1, -1))
+    pan = (0.5 * ms_up[:, [0]] + 0.2 * ms_up[:, [2]] + 0.05 * torch.rand(2, 1, 20, 16, generator=generator)) + 1
+    s, intensity, weight = band_statistics(ms_up, pan, pan.expand(-1, 3, -1, -1))
     for n in range(2):
         table = ms_up[n].flatten(1).double().numpy()
-        centred = table - table.mean(axis=1, keepdims=True)
-        target = pan_low[n].flatten().double().numpy()
-        expected, *_ = np.linalg.lstsq(centred.T, target - target.mean(), rcond=None)
-        np.testing.assert_allclose(s.weight[n, :, 0, 0].numpy(), expected, atol=2e-4)
-        intensity = expected @ centred
-        gains = [np.cov(intensity, band, ddof=0)[0, 1] / intensity.var() for band in centred]
+        design = np.vstack([table, np.ones(table.shape[1])])
+        expected, *_ = np.linalg.lstsq(design.T, pan[n].flatten().double().numpy(), rcond=None)
+        np.testing.assert_allclose(weight[n].flatten().numpy(), expected[:3], atol=2e-4)
+        fitted = expected @ design
+        np.testing.assert_allclose(intensity[n].flatten().numpy(), fitted, atol=2e-4)
+        gains = [np.cov(fitted, band, ddof=0)[0, 1] / fitted.var() for band in table]
         np.testing.assert_allclose(s.intensity_gain[n, :, 0, 0].numpy(), gains, rtol=2e-3)
 
 
 def test_repeated_band_shares_its_weight() -> None:
     ms_up = torch.rand(1, 3, 20, 16, generator=torch.Generator().manual_seed(0))[:, [0, 1, 1]]
-    s = band_statistics(ms_up, ms_up[:, [1]], ms_up[:, [1]].expand(-1, 3, -1, -1))
-    assert s.weight.flatten().tolist() == pytest.approx([0, 0.5, 0.5], abs=1e-3)
+    _, _, weight = band_statistics(ms_up, ms_up[:, [1]], ms_up[:, [1]].expand(-1, 3, -1, -1))
+    assert weight.flatten().tolist() == pytest.approx([0, 0.5, 0.5], abs=1e-3)
+
+
+def test_haze_is_a_low_quantile_and_the_intensity_there() -> None:
+    # values 0 ... 1999 in any order: sampled at every eighth of them, the lowest half per cent ends near 10
+    ms_up = torch.randperm(2000, generator=torch.Generator().manual_seed(0)).reshape(1, 1, 40, 50) / 2000
+    ms_up = torch.cat([ms_up, 0.5 + 0.25 * ms_up.flip(-1)], 1)
+    pan = 0.3 * ms_up[:, :1] + 0.5 * ms_up[:, 1:] + 2
+    s, _, weight = band_statistics(ms_up, pan, pan.expand(-1, 2, -1, -1))
+    assert 0 <= float(s.haze[0, 0]) <= 0.02
+    assert 0.5 <= float(s.haze[0, 1]) <= 0.505
+    assert weight.flatten().tolist() == pytest.approx([0.3, 0.5], abs=1e-3)
+    expected = 0.3 * float(s.haze[0, 0]) + 0.5 * float(s.haze[0, 1]) + 2
+    assert float(s.intensity_haze) == pytest.approx(expected, abs=1e-3)
+
+
+def own_statistics() -> tuple[BandStatistics, Tensor]:
+    """Statistics and weights of some regions of four bands."""
+    ms_up = chips(6, 32).float() / 256
+    pan = ms_up.mean(1, keepdim=True) + 0.1
+    s, _, weight = band_statistics(ms_up, pan, pan.expand(-1, 4, -1, -1))
+    return s, weight
+
+
+def test_statistics_on_their_way_to_the_scene_stay_those_of_one_intensity() -> None:
+    own, weight = own_statistics()
+    step = torch.linspace(-1, 2, 24).reshape(6, 4, 1, 1)
+    draw = _Draw(torch.Generator().manual_seed(0), torch.device("cpu"))
+    s = _towards_scene(own, weight, step, torch.full_like(step, 3.0), draw)
+    share = (s.ms_mean - own.ms_mean) / (step * own.ms_std)
+    torch.testing.assert_close(share, share.mean(1, keepdim=True).expand_as(share), atol=1e-4, rtol=1e-4)
+    assert bool(((share > 0) & (share < 1)).all())
+    for moved, before in ((s.ms_std, own.ms_std), (s.pan_std, own.pan_std), (s.pan_low_std, own.pan_low_std)):
+        torch.testing.assert_close(moved / before, 3 ** share[:, : moved.shape[1]], atol=1e-4, rtol=1e-4)
+    # what the bands' means move, the intensity's mean does; what their haze moves, its haze does
+    brighter = (weight * (s.ms_mean - own.ms_mean)).sum(1, keepdim=True)
+    torch.testing.assert_close(s.pan_mean - own.pan_mean, brighter, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(s.pan_low_mean - own.pan_low_mean, brighter.expand(-1, 4, -1, -1), atol=1e-5, rtol=1e-4)
+    at_haze = own.pan_mean + (weight * (s.haze - own.ms_mean)).sum(1, keepdim=True)
+    torch.testing.assert_close(s.intensity_haze, at_haze, atol=1e-5, rtol=1e-4)
+    assert bool((s.haze < own.haze).all())
+    jitter = s.gain / own.gain
+    torch.testing.assert_close(s.intensity_gain / own.intensity_gain, jitter, atol=1e-4, rtol=1e-4)
+    assert bool(((jitter > 0.5) & (jitter < 2)).all())
+
+
+def test_error_of_the_intensity_is_a_small_slope_and_offset() -> None:
+    intensity = torch.randn(500, 1, 6, 6, generator=torch.Generator().manual_seed(0)) * 3
+    draw = _Draw(torch.Generator().manual_seed(1), torch.device("cpu"))
+    error = _bias(intensity, draw).flatten(1).double().numpy()
+    lines = np.array([np.polyfit(x, y, 1) for x, y in zip(intensity.flatten(1).double().numpy(), error, strict=True)])
+    made = lines[:, :1] * intensity.flatten(1).double().numpy() + lines[:, 1:]
+    np.testing.assert_allclose(made, error, atol=1e-5)
+    spread = intensity.std((-3, -2, -1)).double().numpy()
+    slope, offset = lines[:, 0], lines[:, 1] / spread
+    for part in (slope, offset):
+        assert abs(part.mean()) < 0.01
+        assert part.std() == pytest.approx(0.05, rel=0.15)
+    assert abs(np.corrcoef(slope, offset)[0, 1]) < 0.15
+
+
+def test_haze_adds_one_offset_to_each_band_and_to_pan() -> None:
+    clear, hazy = (run(only(4, haze=haze), n=2) for haze in (0.0, 0.7))
+
+    def pan_of(batch: SimulatedBatch) -> Tensor:
+        return batch.guide_stream[:, :1] * batch.statistics.pan_std + batch.statistics.pan_mean
+
+    for one, other in ((in_dn(clear)[1], in_dn(hazy)[1]), (pan_of(clear), pan_of(hazy))):
+        offset = other - one
+        torch.testing.assert_close(offset, offset[..., :1, :1].expand_as(offset), atol=2e-4, rtol=0)
+        share = offset.mean((-2, -1)) / one.mean((-2, -1))
+        assert bool(((share > 0) & (share < 0.7**2 * 1.1)).all())
+
+
+def test_darkest_pixels_may_be_clear_or_hazy() -> None:
+    clear, hazy = (run(only(4, haze=haze), n=2).statistics for haze in (0.0, 0.7))
+    assert bool((hazy.haze > clear.haze).all())
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 3)])
@@ -225,8 +305,9 @@ def test_radius_holds_the_widest_kernel() -> None:
     assert math.erfc(reach / widest / math.sqrt(2)) < 2e-3
 
 
-def test_details_the_network_reads_predict_what_ms_lacks() -> None:
+@pytest.mark.parametrize("detail", range(1, N_STREAM))
+def test_details_the_network_reads_predict_what_ms_lacks(detail: int) -> None:
     batch = run(only(4, hidden=0.0, cover=0.0), seed=1, size=128)
-    missing, detail = batch.ref - batch.ms_stream[:, :4], batch.ms_stream[:, 4:8]
-    correlation = torch.corrcoef(torch.stack([missing.flatten(), detail.flatten()]))[0, 1]
+    missing, guess = batch.ref - batch.ms_stream[:, :4], batch.ms_stream[:, 4 * detail : 4 * detail + 4]
+    correlation = torch.corrcoef(torch.stack([missing.flatten(), guess.flatten()]))[0, 1]
     assert float(correlation) > 0.8

@@ -1,14 +1,23 @@
-"""Input streams: closed forms on numbers, scale invariance, and what dark or hot pixels may do."""
+"""Input streams: closed forms on numbers, the classical methods they stand for, and what dark or hot pixels may do."""
 
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from ship_geo.nn.inputs import LIMIT, N_GUIDE, N_STREAM, BandStatistics, network_streams
+from ship_geo.baselines import get_method
+from ship_geo.data.simulation import band_statistics
+from ship_geo.nn.inputs import FLOOR, LIMIT, N_GUIDE, N_STREAM, BandStatistics, network_streams
+from ship_geo.ops.moments import Moments
+from ship_geo.stats import SAMPLE_SIZE, SceneStats, WindowStats
+
+FS, HPM, GSA, BT_H = (slice(3 * k, 3 * k + 3) for k in (1, 2, 3, 4))
+"""Channels of the details of three bands."""
 
 
 def column(*values: float) -> Tensor:
@@ -24,105 +33,253 @@ def plain_statistics() -> BandStatistics:
         pan_low_mean=column(300, 300),
         pan_low_std=column(25, 20),
         gain=column(0.5, 2),
-        weight=column(0.6, 1.1),
         intensity_gain=column(0.3, 0.8),
+        haze=column(60, 120),
+        intensity_haze=column(220),
     )
 
 
-def images(n: int = 2, size: int = 9) -> tuple[Tensor, Tensor, Tensor]:
+def images(n: int = 2, size: int = 9) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """MS, PAN, low-passed PAN and intensity around the means of `plain_statistics`."""
     generator = torch.Generator().manual_seed(0)
     ms_up = torch.rand(n, 2, size, size, generator=generator) * 20 + torch.tensor([90.0, 190.0])[:, None, None]
     pan = torch.rand(n, 1, size, size, generator=generator) * 60 + 270
-    return ms_up, pan, pan * 0.5 + 150
+    intensity = 300 + 0.8 * (ms_up.mean(1, keepdim=True) - 150)
+    return ms_up, pan, (pan * 0.5 + 150).repeat(1, 2, 1, 1), intensity
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Three bands and PAN, (band, row, col), with the statistics over their pixels."""
+
+    ms_up: Tensor
+    pan: Tensor
+    pan_low: Tensor
+    stats: SceneStats
+
+    @property
+    def intensity(self) -> Tensor:
+        weight, offset = self.stats.intensity
+        return (torch.from_numpy(weight).float()[:, None, None] * self.ms_up).sum(0, keepdim=True) + offset
+
+    def streams(self, statistics: BandStatistics | None = None) -> tuple[Tensor, Tensor]:
+        """Streams without the sample axis."""
+        statistics = statistics or self.stats.network_statistics((0, 1, 2))
+        parts = (part[None] for part in (self.ms_up, self.pan, self.pan_low, self.intensity))
+        ms_stream, guide_stream = network_streams(*parts, statistics)
+        return ms_stream[0], guide_stream[0]
+
+    def detail(self, channels: slice) -> Tensor:
+        """Detail of a method in DN."""
+        return self.streams()[0][channels] * self.stats.network_statistics((0, 1, 2)).ms_std[0]
+
+
+def measured(ms_up: Tensor, pan: Tensor, pan_low: Tensor, n_window: int = 2) -> SceneStats:
+    """Statistics of a scene that is read in windows of whole rows."""
+    parts = []
+    for window in zip(*(part.chunk(n_window, 1) for part in (ms_up, pan, pan_low)), strict=True):
+        values = torch.cat(window).flatten(1).numpy()
+        sample = values[:3, :: -(-values.shape[1] // SAMPLE_SIZE)]
+        parts.append(WindowStats(Moments.from_samples(values), float(values[:3].max()), values.shape[1], sample))
+    return SceneStats.merged(parts)
+
+
+def scene(shape: tuple[int, int] = (20, 24), *, explained: bool = False) -> Scene:
+    """A scene far from all floors and limits; `explained`: low-passed PAN is exactly a mix of the bands."""
+    generator = torch.Generator().manual_seed(3)
+    own = torch.randn(3, *shape, generator=generator)
+    level, spread = (torch.tensor(values)[:, None, None] for values in ([900.0, 600.0, 400.0], [60.0, 50.0, 40.0]))
+    ms_up = level + spread * (own + 0.7 * torch.randn(shape, generator=generator)) / 2
+    mix = 0.5 * ms_up[:1] + 0.3 * ms_up[1:2] + 0.4 * ms_up[2:]
+    pan_low = mix + (0 if explained else 8) * torch.randn(3, *shape, generator=generator)
+    pan_low = pan_low - pan_low.mean((1, 2), keepdim=True) + mix.mean()
+    fine = 15 * torch.randn(1, *shape, generator=generator)
+    pan = mix + fine - fine.mean()  # as bright as the low-passed PAN, as it is where filters keep the mean
+    return Scene(ms_up, pan, pan_low, measured(ms_up, pan, pan_low))
 
 
 def test_streams_have_the_stated_channels() -> None:
-    ms_up, pan, pan_low = images()
-    ms_stream, guide_stream = network_streams(ms_up, pan, pan_low.expand(-1, 2, -1, -1), plain_statistics())
+    ms_stream, guide_stream = network_streams(*images(), plain_statistics())
     assert ms_stream.shape[1] == 2 * N_STREAM
     assert guide_stream.shape[1] == N_GUIDE
 
 
 def test_one_pixel_has_its_closed_form() -> None:
-    ms_up, pan, pan_low = column(120, 180), column(345), column(320, 330)
-    ms_stream, guide_stream = network_streams(ms_up, pan, pan_low, plain_statistics())
+    pixel = column(120, 180), column(345), column(320, 330), column(310)
+    ms_stream, guide_stream = network_streams(*pixel, plain_statistics())
     # the low-passed PAN matched to MS has its mean and standard deviation
     matched = (100 + 20 * 10 / 25, 200 + 30 * 20 / 20)
     modulation = (120 * 25 * 0.4 / matched[0] / 10, 180 * 15 * 1.0 / matched[1] / 20)
-    unexplained = 45 - (0.6 * 20 - 1.1 * 20)  # PAN minus the intensity of the bands, both centred
+    unexplained = 345 - 310
     substitution = (0.3 * unexplained / 10, 0.8 * unexplained / 20)
-    assert ms_stream.flatten().tolist() == pytest.approx([2.0, -1.0, 1.25, 1.5, *modulation, *substitution])
+    clear = 310 - 220
+    dehazed = ((120 - 60) * unexplained / clear / 10, (180 - 120) * unexplained / clear / 20)
+    expected = [2.0, -1.0, 1.25, 1.5, *modulation, *substitution, *dehazed]
+    assert ms_stream.flatten().tolist() == pytest.approx(expected)
     assert guide_stream.flatten().tolist() == pytest.approx([1.5, 20 / 30])
 
 
 def test_skip_comes_first_and_is_the_standardised_ms() -> None:
-    ms_up, pan, pan_low = images()
+    ms_up, *others = images()
     s = plain_statistics()
-    ms_stream, _ = network_streams(ms_up, pan, pan_low.expand(-1, 2, -1, -1), s)
+    ms_stream, _ = network_streams(ms_up, *others, s)
     torch.testing.assert_close(ms_stream[:, :2] * s.ms_std + s.ms_mean, ms_up)
 
 
-def test_details_vanish_where_pan_equals_its_low_pass() -> None:
-    ms_up, pan, _ = images()
-    ms_stream, guide_stream = network_streams(ms_up, pan, pan.expand(-1, 2, -1, -1), plain_statistics())
+@pytest.mark.parametrize(("name", "channels"), [("mtf-glp-fs", FS), ("mtf-glp-hpm", HPM), ("gsa", GSA)])
+def test_detail_is_what_the_classical_method_adds(name: str, channels: slice) -> None:
+    made, method = scene(), get_method(name)
+    fused = method.apply(made.ms_up, made.pan, made.pan_low, method.fit(made.stats.moments))
+    added = fused - made.ms_up
+    assert float(added.std()) > 3
+    # the regression of the intensity has a ridge here and none there
+    torch.testing.assert_close(made.detail(channels), added, atol=0.02, rtol=0)
+
+
+def test_last_detail_is_that_of_bth_where_the_bands_explain_pan() -> None:
+    made = scene(explained=True)
+    bands, pan, low = (part.double().flatten(1).numpy() for part in (made.ms_up, made.pan, made.pan_low))
+    haze = np.quantile(bands, 0.005, axis=1)[:, None]
+    weight, *_ = np.linalg.lstsq(bands.T, low[0], rcond=None)
+    clear = weight @ (bands - haze)
+    stretched = (pan[0] - low[0].mean()) * clear.std() / low[0].std() + clear.mean()
+    fused = np.maximum(bands - haze, 0) * stretched / clear + haze
+    added = torch.from_numpy(fused - np.maximum(bands, haze)).float().reshape(made.ms_up.shape)
+
+    s = made.stats.network_statistics((0, 1, 2))
+    floor = FLOOR * float(s.pan_mean - s.intensity_haze) + 0.05 * float(s.pan_std)
+    far = torch.from_numpy(clear > 1.05 * floor).reshape(made.pan.shape[1:])
+    assert float(far.float().mean()) > 0.9
+    assert bool((made.ms_up < torch.from_numpy(haze).float()[:, None]).any())
+    torch.testing.assert_close(made.detail(BT_H)[:, far], added[:, far], atol=0.05, rtol=2e-3)
+
+
+def test_last_detail_of_a_dark_pixel_divides_by_the_floor() -> None:
+    pixel = column(70, 110), column(260), column(255, 255), column(222)  # 2 above the intensity of the haze
+    ms_stream, _ = network_streams(*pixel, plain_statistics())
+    floor = 0.2 * (300 - 220) + 0.05 * 30
+    assert ms_stream[0, 8:].flatten().tolist() == pytest.approx([10 * 38 / floor / 10, 0.0])
+
+
+def test_details_vanish_where_pan_equals_its_low_pass_or_intensity() -> None:
+    ms_up, pan, _, intensity = images()
+    same = pan.expand(-1, 2, -1, -1)
+    ms_stream, guide_stream = network_streams(ms_up, pan, same, intensity, plain_statistics())
     assert not ms_stream[:, 2:6].any()
     assert not guide_stream[:, 1:].any()
+    ms_stream, _ = network_streams(ms_up, pan, same, pan, plain_statistics())
+    assert not ms_stream[:, 2:].any()
 
 
 def test_all_details_of_a_band_that_is_pan_are_the_same() -> None:
     # a band that equals the low-passed PAN in mean, spread and value gets pan - pan_low whole
-    _, pan, pan_low = images()
-    one = column(300)
-    s = BandStatistics(one, column(25), one, column(30), one, column(25), column(1), column(1), column(1))
-    ms_stream, _ = network_streams(pan_low, pan, pan_low, s)
-    for detail in (2, 3):
+    _, pan, pan_low, _ = images()
+    low, one, none = pan_low[:, :1], column(300), column(0)
+    s = BandStatistics(one, column(25), one, column(30), one, column(25), column(1), column(1), none, none)
+    ms_stream, _ = network_streams(low, pan, low, low, s)
+    for detail in (2, 3, 4):
         torch.testing.assert_close(ms_stream[:, detail], ms_stream[:, 1], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("factor", [0.01, 30.0])
 def test_unit_of_the_dn_does_not_matter(factor: float) -> None:
-    ms_up, pan, pan_low = images()
-    pan_low = pan_low.expand(-1, 2, -1, -1)
     s = plain_statistics()
-    names = ("ms_mean", "ms_std", "pan_mean", "pan_std", "pan_low_mean", "pan_low_std")
+    names = [field.name for field in dataclasses.fields(s) if not field.name.endswith("gain")]
     scaled = dataclasses.replace(s, **{name: factor * getattr(s, name) for name in names})
-    expected = network_streams(ms_up, pan, pan_low, s)
-    for got, stream in zip(
-        network_streams(*(factor * x for x in (ms_up, pan, pan_low)), scaled), expected, strict=True
-    ):
+    expected = network_streams(*images(), s)
+    for got, stream in zip(network_streams(*(factor * x for x in images()), scaled), expected, strict=True):
         torch.testing.assert_close(got, stream, atol=1e-4, rtol=1e-4)
 
 
 def test_offset_of_pan_does_not_matter() -> None:
-    ms_up, pan, pan_low = images()
-    pan_low = pan_low.expand(-1, 2, -1, -1)
+    ms_up, pan, pan_low, intensity = images()
     s = plain_statistics()
-    moved = dataclasses.replace(s, pan_mean=s.pan_mean + 500, pan_low_mean=s.pan_low_mean + 500)
-    expected = network_streams(ms_up, pan, pan_low, s)
-    for got, stream in zip(network_streams(ms_up, pan + 500, pan_low + 500, moved), expected, strict=True):
+    names = ("pan_mean", "pan_low_mean", "intensity_haze")
+    moved = dataclasses.replace(s, **{name: getattr(s, name) + 500 for name in names})
+    expected = network_streams(ms_up, pan, pan_low, intensity, s)
+    shifted = network_streams(ms_up, pan + 500, pan_low + 500, intensity + 500, moved)
+    for got, stream in zip(shifted, expected, strict=True):
         torch.testing.assert_close(got, stream, atol=1e-4, rtol=1e-4)
+
+
+def test_haze_matters_to_the_last_detail_alone() -> None:
+    s = plain_statistics()
+    hazier = dataclasses.replace(s, haze=s.haze + 20, intensity_haze=s.intensity_haze + 16)
+    expected, _ = network_streams(*images(), s)
+    got, _ = network_streams(*images(), hazier)
+    assert torch.equal(got[:, :8], expected[:, :8])
+    assert not torch.isclose(got[:, 8:], expected[:, 8:]).any()
 
 
 @pytest.mark.parametrize("dn", [0.0, 1e6])
 def test_dark_and_hot_pixels_stay_within_the_limit(dn: float) -> None:
-    ms_up, pan, pan_low = images()
+    ms_up, pan, pan_low, intensity = images()
     pan[0, 0, 4, 4] = dn
-    pan_low[0, 0, 4, 4] = 0
-    ms_stream, guide_stream = network_streams(ms_up, pan, pan_low.expand(-1, 2, -1, -1), plain_statistics())
+    pan_low[0, :, 4, 4] = intensity[0, :, 4, 4] = 0
+    ms_stream, guide_stream = network_streams(ms_up, pan, pan_low, intensity, plain_statistics())
     assert bool(torch.isfinite(ms_stream).all())
     assert float(ms_stream[:, 2:].abs().max()) <= LIMIT
     assert float(guide_stream[:, 1:].abs().max()) <= LIMIT
 
 
 def test_statistics_of_each_sample_are_its_own() -> None:
-    ms_up, pan, pan_low = images()
-    pan_low = pan_low.expand(-1, 2, -1, -1)
     s = plain_statistics()
     names = tuple(BandStatistics.__dataclass_fields__)
     pair = BandStatistics(*(torch.cat([getattr(s, name), getattr(s, name) * 1.5]) for name in names))
     other = BandStatistics(*(getattr(s, name) * 1.5 for name in names))
-    together = network_streams(ms_up, pan, pan_low, pair)
+    together = network_streams(*images(), pair)
     for i, own in enumerate((s, other)):
-        alone = network_streams(ms_up[[i]], pan[[i]], pan_low[[i]], own)
+        alone = network_streams(*(part[[i]] for part in images()), own)
         for got, stream in zip(together, alone, strict=True):
             torch.testing.assert_close(got[[i]], stream)
+
+
+def test_intensity_of_a_scene_is_least_squares_with_intercept() -> None:
+    made = scene()
+    bands, low = (part.double().flatten(1).numpy() for part in (made.ms_up, made.pan_low))
+    design = np.vstack([bands, np.ones(bands.shape[1])])
+    expected, *_ = np.linalg.lstsq(design.T, low.mean(0), rcond=None)
+    weight, offset = made.stats.intensity
+    np.testing.assert_allclose(weight, expected[:-1], rtol=2e-3)  # a ridge of 1e-4
+    assert offset == pytest.approx(expected[-1], abs=2e-3 * float(made.pan.mean()))
+    assert float(made.intensity.mean()) == pytest.approx(float(made.pan.mean()), rel=1e-6)
+
+
+def test_statistics_of_repeated_and_flat_bands_stay_finite() -> None:
+    base = scene()
+    ms_up = torch.cat([base.ms_up[[0, 0]], torch.full_like(base.pan, 77.0)])
+    made = Scene(ms_up, base.pan, base.pan_low, measured(ms_up, base.pan, base.pan_low))
+    weight, _ = made.stats.intensity
+    assert weight[0] == pytest.approx(weight[1], rel=1e-3)
+    for bands in ((0, 1, 2), (0, 0, 0), (1, 2, 2), (2, 2, 2)):
+        statistics = made.stats.network_statistics(bands)
+        assert all(bool(torch.isfinite(value).all()) for value in vars(statistics).values())
+        parts = (part[None] for part in (ms_up[list(bands)], made.pan, made.pan_low, made.intensity))
+        ms_stream, guide_stream = network_streams(*parts, statistics)
+        assert bool(torch.isfinite(ms_stream).all())
+        assert bool(torch.isfinite(guide_stream).all())
+
+
+def test_scene_without_any_contrast_gives_finite_streams() -> None:
+    base = scene()
+    ms_up, pan, pan_low = (torch.full_like(part, 100.0) for part in (base.ms_up, base.pan, base.pan_low))
+    ms_stream, guide_stream = Scene(ms_up, pan, pan_low, measured(ms_up, pan, pan_low)).streams()
+    assert not ms_stream.any()
+    assert not guide_stream.any()
+
+
+def test_network_reads_in_the_field_what_it_was_trained_on() -> None:
+    made = scene((64, 64))
+    pixels = (made.ms_up, made.pan, made.pan_low)
+    made = dataclasses.replace(made, stats=measured(*pixels, n_window=1))  # looks for haze at every eighth pixel, too
+    unit = 1 / 1000  # training sees values around one
+    parts = tuple(unit * part[None] for part in pixels)
+    trained, intensity, weight = band_statistics(*parts)
+    field = made.stats.network_statistics((0, 1, 2))
+    for name, value in vars(field).items():
+        factor = 1.0 if name.endswith("gain") else unit
+        torch.testing.assert_close(factor * value, getattr(trained, name), atol=1e-4, rtol=1e-3, msg=name)
+    torch.testing.assert_close(weight.flatten(), torch.from_numpy(made.stats.intensity[0]).float(), atol=1e-3, rtol=0)
+    torch.testing.assert_close(unit * made.intensity[None], intensity, atol=1e-4, rtol=0)
+    for got, stream in zip(made.streams(), network_streams(*parts, intensity, trained), strict=True):
+        torch.testing.assert_close(got[None], stream, atol=5e-3, rtol=5e-3)

@@ -62,7 +62,8 @@ def test_fill_is_a_mean_in_which_the_nearest_pixel_rules() -> None:
 
 
 def test_fallback_is_taken_where_no_valid_pixel_is_near() -> None:
-    values, valid = torch.ones(2, 9, 9), torch.zeros(9, 9, dtype=torch.bool)
+    n = REACH + 3
+    values, valid = torch.ones(2, n, n), torch.zeros(n, n, dtype=torch.bool)
     valid[0, 0] = True
     filled = fill_invalid(values, valid, MEAN)
     assert torch.equal(filled[:, REACH + 1, 0], MEAN)

@@ -1,0 +1,146 @@
+"""Statistics of a scene: equal to plain numpy over all valid pixels, whatever the parts; gains in closed form."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ship_geo.errors import ProductError
+from ship_geo.ops.windows import PreparedWindow
+from ship_geo.stats import HAZE, MAX_SAMPLES, SceneStats, WindowStats, intensity_weights, spread
+
+ALL = slice(None), slice(None)
+
+
+def make_window(seed: int = 0, n_band: int = 3, shape: tuple[int, int] = (20, 24)) -> PreparedWindow:
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(n: int) -> torch.Tensor:
+        return torch.rand(n, *shape, generator=generator) * 1000 + 100
+
+    valid = torch.rand(*shape, generator=generator) > 0.2
+    return PreparedWindow(ms_up=draw(n_band), pan=draw(1), pan_low=draw(n_band), valid=valid)
+
+
+def measure(window: PreparedWindow, inside: tuple[slice, slice] = ALL) -> WindowStats:
+    return WindowStats.measure(window, inside, float(window.ms_up.max()))
+
+
+def stacked(window: PreparedWindow, inside: tuple[slice, slice] = ALL) -> np.ndarray:
+    """(variable, valid pixel) float64."""
+    whole = np.concatenate([window.ms_up, window.pan, window.pan_low]).astype(np.float64)
+    return whole[:, *inside][:, window.valid.numpy()[inside]]
+
+
+def test_moments_are_those_of_the_valid_pixels_inside_the_scene() -> None:
+    window, inside = make_window(), (slice(0, 11), slice(0, 17))
+    stats = SceneStats.merged([measure(window, inside)])
+    samples = stacked(window, inside)
+    np.testing.assert_allclose(stats.moments.mean, samples.mean(axis=1), rtol=1e-12)
+    np.testing.assert_allclose(stats.moments.cov, np.cov(samples, bias=True), rtol=1e-9)
+    assert stats.moments.count == samples.shape[1]
+    assert stats.n_pixel == 11 * 17
+    assert stats.valid_fraction == samples.shape[1] / (11 * 17)
+
+
+def test_parts_of_a_scene_make_the_whole() -> None:
+    window = make_window()
+    halves = [measure(window, (slice(0, 7), slice(None))), measure(window, (slice(7, None), slice(None)))]
+    whole, merged = SceneStats.merged([measure(window)]), SceneStats.merged(halves)
+    np.testing.assert_allclose(merged.moments.cov, whole.moments.cov, rtol=1e-10)
+    assert (merged.ms_max, merged.n_pixel, merged.valid_fraction) == (whole.ms_max, whole.n_pixel, whole.valid_fraction)
+
+
+def test_window_without_valid_pixels_adds_nothing() -> None:
+    window = make_window()
+    empty = PreparedWindow(window.ms_up, window.pan, window.pan_low, torch.zeros_like(window.valid))
+    alone = SceneStats.merged([measure(window)])
+    both = SceneStats.merged([WindowStats.measure(empty, ALL, -np.inf), measure(window)])
+    np.testing.assert_array_equal(both.moments.cov, alone.moments.cov)
+    assert (both.ms_max, both.haze) == (alone.ms_max, alone.haze)
+    assert both.valid_fraction == alone.valid_fraction / 2
+
+
+def test_scene_without_valid_pixels_is_refused() -> None:
+    window = make_window()
+    empty = PreparedWindow(window.ms_up, window.pan, window.pan_low, torch.zeros_like(window.valid))
+    with pytest.raises(
+        ProductError,
+        match=r"needs pixels that are valid in PAN and in all MS bands, got none among 960; check the nodata",
+    ):
+        SceneStats.merged([WindowStats.measure(empty, ALL, -np.inf)] * 2)
+
+
+def test_haze_is_a_low_quantile_of_each_band() -> None:
+    window = make_window()
+    stats = SceneStats.merged([measure(window)])
+    expected = np.quantile(stacked(window)[:3], HAZE, axis=1)
+    np.testing.assert_allclose(stats.haze, expected, atol=25)  # a sample of the pixels
+
+
+def make_mixture(seed: int = 0) -> tuple[PreparedWindow, np.ndarray]:
+    """PAN is a known mixture of the bands without any detail; bands follow PAN with known gains."""
+    rng = np.random.default_rng(seed)
+    weights = np.array([0.2, 0.5, 0.3])
+    ms = rng.uniform(100, 1500, (3, 40, 50)).astype(np.float32)
+    pan = np.tensordot(weights, ms, 1)[None] + 77
+    tensors = [torch.from_numpy(values.astype(np.float32)) for values in (ms, pan, np.repeat(pan, 3, 0))]
+    return PreparedWindow(*tensors, torch.ones(40, 50, dtype=torch.bool)), weights
+
+
+def test_intensity_of_a_mixture_has_its_weights_and_offset() -> None:
+    window, weights = make_mixture()
+    found, offset = SceneStats.merged([measure(window)]).intensity
+    np.testing.assert_allclose(found, weights, atol=1e-3)
+    assert offset == pytest.approx(77, abs=1)
+
+
+def test_gains_of_the_network_are_the_regressions_of_their_sources() -> None:
+    window, weights = make_mixture()
+    stats = SceneStats.merged([measure(window)])
+    samples = stacked(window)
+    cov = np.cov(samples, bias=True)
+    statistics = stats.network_statistics([2, 0, 0])
+    np.testing.assert_allclose(statistics.gain.ravel(), (cov[3, :3] / cov[3, 4:])[[2, 0, 0]], rtol=1e-5)
+    intensity = weights @ samples[:3]
+    slopes = [np.cov(intensity, band, bias=True)[0, 1] / intensity.var() for band in samples[:3]]
+    np.testing.assert_allclose(statistics.intensity_gain.ravel(), np.array(slopes)[[2, 0, 0]], rtol=5e-3)
+    np.testing.assert_allclose(statistics.ms_std.ravel(), samples[[2, 0, 0]].std(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(statistics.ms_mean.ravel(), samples[[2, 0, 0]].mean(axis=1), rtol=1e-6)
+    assert statistics.pan_mean.shape == (1, 1, 1, 1)
+
+
+def test_constant_scene_gives_finite_statistics() -> None:
+    flat = torch.full((2, 8, 8), 500.0)
+    window = PreparedWindow(flat, flat[:1], flat, torch.ones(8, 8, dtype=torch.bool))
+    statistics = SceneStats.merged([measure(window)]).network_statistics([0, 1])
+    for name, value in vars(statistics).items():
+        assert bool(torch.isfinite(value).all()), name
+    assert bool((statistics.ms_std > 0).all())
+    assert bool((statistics.gain == 0).all())
+
+
+def test_equal_bands_share_their_weight() -> None:
+    cov = np.full((3, 3), 400.0)
+    np.testing.assert_allclose(intensity_weights(cov, np.full(3, 400.0)), np.full(3, 1 / 3), rtol=1e-3)
+
+
+@given(n_window=st.integers(1, 20_000))
+def test_sample_has_every_window_of_a_small_scene_and_few_of_a_large_one(n_window: int) -> None:
+    chosen = spread(n_window)
+    assert len(chosen) == min(n_window, MAX_SAMPLES)
+    assert chosen == sorted(set(chosen))
+    assert chosen[0] >= 0
+    assert chosen[-1] < n_window
+
+
+@pytest.mark.parametrize(("n_row", "n_col"), [(40, 40), (16, 100), (100, 16), (176, 176), (34, 55)])
+def test_sample_of_a_large_scene_reaches_all_its_parts(n_row: int, n_col: int) -> None:
+    counts = np.zeros((4, 4), int)
+    for index in spread(n_row * n_col):
+        counts[index // n_col * 4 // n_row, index % n_col * 4 // n_col] += 1
+    assert counts.min() >= 1
+    assert counts.max() <= 4 * MAX_SAMPLES / 16
