@@ -203,7 +203,7 @@ def write_pair() -> WritePair:
     ) -> Pair:
         from affine import Affine
 
-        step = int(ratio)
+        step = max(1, int(ratio))
         whole = tuple(-(-n // step) * step for n in shape)
         ground = draw_ground(n_band, whole, seed)
         if ms is None:

@@ -89,8 +89,7 @@ def test_nothing_is_computed_before_it_is_asked_for(pair: Any, from_files: dict[
     np.testing.assert_array_equal(part, from_files["mtf-glp-fs"][:, 50:60, 50:60])
 
 
-def test_only_chunks_that_are_needed_are_computed(pair: Any) -> None:
-    # The statistics of a scene this small need all of it: taken from a run before, as a cluster keeps them.
+def test_chunks_of_the_inputs_are_computed_once(pair: Any) -> None:
     seen: list[tuple[int, int]] = []
 
     def note(block: np.ndarray, block_info: Any = None) -> np.ndarray:
@@ -100,7 +99,7 @@ def test_only_chunks_that_are_needed_are_computed(pair: Any) -> None:
     ms, pan = open_array(pair.ms, {"y": 20, "x": 20}), open_array(pair.pan, {"y": 50, "x": 50})
     noted = pan.copy(data=da.map_blocks(note, pan.data, dtype=pan.dtype, meta=pan.data._meta))
     pansharpen(ms, noted, model="exp", chunks=40).compute(scheduler="synchronous")
-    # Once for the statistics and once for the blocks in one run: tasks of the input are shared.
+    # Statistics and blocks share them.
     assert len(seen) == len(set(seen)) == 9
 
 
@@ -139,11 +138,23 @@ def test_bands_are_named_by_coordinate_argument_or_sensor(pair: Any) -> None:
     ("change", "error", "text"),
     [
         (lambda ms, pan: (ms, xr.concat([pan] * 3, "band")), ArgumentError, r"PAN must have one band, got 3; pass the"),
-        (lambda ms, pan: (ms.rename(band="channel"), pan), ArgumentError, r"ms has the dims .* got \('channel', 'y', 'x'\)"),
-        (lambda ms, pan: (ms, pan.isel(y=0, drop=True)), ArgumentError, r"pan has the dims .* got \('band', 'x'\); rename"),
+        (
+            lambda ms, pan: (ms.rename(band="channel"), pan),
+            ArgumentError,
+            r"ms has the dims .* got \('channel', 'y', 'x'\)",
+        ),
+        (
+            lambda ms, pan: (ms, pan.isel(y=0, drop=True)),
+            ArgumentError,
+            r"pan has the dims .* got \('band', 'x'\); rename",
+        ),
         (lambda ms, pan: (pan, ms.isel(band=[0])), GridError, r"PAN must be finer than MS, got ratio \(0.25, 0.25\)"),
         (lambda ms, pan: (ms.rio.write_crs("EPSG:4326"), pan), GridError, r"PAN and MS must overlap"),
-        (lambda ms, pan: (ms.assign_coords(x=ms.x + 1e5).drop_vars("spatial_ref"), pan), GridError, r"got no CRS for MS"),
+        (
+            lambda ms, pan: (ms.assign_coords(x=ms.x + 1e5).drop_vars("spatial_ref"), pan),
+            GridError,
+            r"got no CRS for MS",
+        ),
     ],
 )
 def test_what_is_no_pair_is_refused(pair: Any, change: Callable[..., Any], error: type[Exception], text: str) -> None:

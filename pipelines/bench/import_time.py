@@ -1,7 +1,7 @@
 """Time that ``import ship_geo`` takes in a fresh interpreter, and which heavy packages come with it.
 
-Usage: ``python pipelines/bench/import_time.py [--module ship_geo.cli] [--repeat 9] [--limit 0.3] [--json]``. The time is
-that of the import statement, without the start of Python; the median of several interpreters, after one that fills
+Usage: ``python pipelines/bench/import_time.py [--module ship_geo.cli] [--repeat 9] [--limit 0.3] [--json]``. Timed is
+the import statement, without the start of Python; the median of several interpreters counts, after one that fills
 the caches. With ``--limit`` the exit code is 1 if ``ship_geo`` takes longer.
 """
 

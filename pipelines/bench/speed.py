@@ -5,7 +5,7 @@ scene is made in a temporary folder; contestants take turns, so that a busy mome
 the median of the turns counts. Nothing is compared that does not do the same work:
 
 - *end to end*: files in, compressed COG with overviews out; ``model``, Brovey, and GDAL's pan-sharpening (weighted
-  Brovey, cubic, all threads) of the same files as a ``VRTPansharpenedDataset``, whose blocks go through the same writer.
+  Brovey, cubic, all threads) of the same files as a ``VRTPansharpenedDataset``, whose blocks go the same way to disk.
 - *windows*: the prepared windows of the scene through the model, and through the published `Ship` in float32 with
   random weights. Pixels are those of windows; with their overlap an image has fewer.
 
@@ -186,7 +186,7 @@ def circumstances(size: int, bands: int, model: str, how: dict[str, str], repeat
 @click.option("--repeat", default=3, show_default=True, help="Turns of every contestant.")
 @click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Where files are put.")
 @json_option
-def main(  # noqa: PLR0913  options
+def main(  # noqa: PLR0913, PLR0917  options
     size: int,
     bands: int,
     model: str,

@@ -2,7 +2,7 @@
 
 The sharpened stream holds the upsampled MS and the details that four classical injections would add to it. Two take
 what the tabulated MTF removes from PAN (MTF-GLP-FS, MTF-GLP-HPM); two take PAN minus an intensity made of the bands
-(GSA, and the haze-corrected BT-H), which carries the MS' true blur and phase whatever a table says. The guiding stream
+(GSA, and a haze-corrected product after BT-H), which carries the MS' true blur and phase whatever a table says. The guiding stream
 holds PAN and what the MTF takes away from it. So the network need not learn a sensor: it comes in through these and
 the scene's statistics. Not for reading files or estimating statistics.
 
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 N_STREAM = 5
-"""Channels of the sharpened stream per band: MS, then the details of FS, HPM, GSA and BT-H."""
+"""Channels of the sharpened stream per band: MS, then the details of FS, HPM, GSA and the haze-corrected product."""
 
 N_GUIDE = 2
 """Channels of the guiding stream: PAN, PAN minus its low-pass."""

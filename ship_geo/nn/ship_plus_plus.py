@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ship_geo.errors import ArgumentError
-from ship_geo.nn.blocks import ChannelLayerNorm, ConvPair, conv1, conv3
+from ship_geo.nn.blocks import ChannelLayerNorm, ConvPair, conv1, conv3, join
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class SpatialInteraction(nn.Module):
                 attention = norm(attention + torch.relu(self.evolve[k](attention)))
                 moved = moved * attention
             orders.append(moved * guide)
-        return (orders[-1] if self.integrate is None else self.integrate(torch.cat(orders, 1))), guide
+        return (orders[-1] if self.integrate is None else self.integrate(join(orders))), guide
 
 
 class ChannelInteraction(nn.Module):
@@ -144,14 +144,14 @@ class ChannelInteraction(nn.Module):
 
     def forward(self, features: Tensor, guide: Tensor) -> Tensor:
         """Return the interaction to add to the features, (n, feature, row, col)."""
-        both = torch.cat([features, guide], 1)
+        both = join([features, guide])
         attention = torch.sigmoid(self.gate[0](both.mean((-2, -1))))
         orders = [self.join(both) * attention[..., None, None]]
         for step, gate in zip(self.step, self.gate[1:], strict=True):
             moved = step(orders[-1])
             attention = torch.sigmoid(gate(attention if self.evolve else moved.mean((-2, -1))))
             orders.append(moved * attention[..., None, None])
-        out: Tensor = self.out(torch.cat(orders, 1) if self.integrate else orders[-1])
+        out: Tensor = self.out(join(orders) if self.integrate else orders[-1])
         return out
 
 
@@ -220,7 +220,7 @@ class ShipPlusPlus(nn.Module):
         for stage in self.stages:
             features, guide, memory = stage(features, guide, memory)
         features = torch.relu(self.head(features + memory))
-        residual = self.out(torch.cat([features, ms_stream, guide_stream], 1))
+        residual = self.out(join([features, ms_stream, guide_stream]))
         fused: Tensor = ms_stream[:, : self.config.n_band] + residual
         return fused
 

@@ -48,11 +48,22 @@ def fill_invalid(values: Tensor, valid: Tensor, fallback: Tensor) -> Tensor:
     """
     if bool(valid.all()):
         return values
-    rows, cols = (_nearness(n).to(values.device, values.dtype) for n in valid.shape)
-    weight = apply_axes(valid.to(values.dtype), rows, cols)
-    total = apply_axes(torch.where(valid, values, 0), rows, cols)
-    filled = torch.where(weight > 0, total / weight.clamp(min=torch.finfo(values.dtype).tiny), fallback[:, None, None])
-    return torch.where(valid, values, filled)
+    # Only what lies around invalid pixels; in most windows that is a strip outside the scene.
+    part = _extent(valid.all(1)), _extent(valid.all(0))
+    known, inner = valid[part], values[:, *part]
+    rows, cols = (_nearness(n).to(values.device, values.dtype) for n in known.shape)
+    weight = apply_axes(known.to(values.dtype), rows, cols)
+    total = apply_axes(torch.where(known, inner, 0), rows, cols)
+    near = torch.where(weight > 0, total / weight.clamp(min=torch.finfo(values.dtype).tiny), fallback[:, None, None])
+    filled = values.clone()
+    filled[:, *part] = torch.where(known, inner, near)
+    return filled
+
+
+def _extent(is_whole: Tensor) -> slice:
+    """Rows (or columns) within `REACH` of those that are not wholly valid."""
+    found = (~is_whole).nonzero()
+    return slice(max(0, int(found[0]) - REACH), int(found[-1]) + 1 + REACH)
 
 
 def ms_mask_on_pan(

@@ -15,6 +15,7 @@ from ship_geo.nn.blocks import (
     EdgeBlock,
     HalfInstanceBlock,
     PixelMLP,
+    join,
 )
 
 OFFSETS = {
@@ -32,6 +33,17 @@ def randomise(module: nn.Module) -> nn.Module:
     for parameter in module.parameters():
         nn.init.normal_(parameter, std=0.3, generator=generator)
     return module
+
+
+@pytest.mark.parametrize("layouts", [(True, True), (False, True), (False, False)])
+def test_join_puts_channels_one_after_the_other_in_any_memory_layout(layouts: tuple[bool, bool]) -> None:
+    parts = [random_tensor(2, n, 3, 4) for n in (2, 5)]
+    formats = [torch.channels_last if last else torch.contiguous_format for last in layouts]
+    joined = join([part.contiguous(memory_format=kind) for part, kind in zip(parts, formats, strict=True)])
+    assert joined.shape == (2, 7, 3, 4)
+    assert torch.equal(joined[:, :2], parts[0])
+    assert torch.equal(joined[:, 2:], parts[1])
+    assert joined.is_contiguous(memory_format=formats[0])
 
 
 def test_channel_layer_norm_equals_a_loop_over_pixels() -> None:
