@@ -69,6 +69,10 @@ def sharpen_arrays(
 
 
 def _with_bands(image: xr.DataArray, name: str) -> xr.DataArray:
+    if not isinstance(image, xr.DataArray):
+        got = type(image).__name__
+        msg = f"{name} must be an xarray.DataArray with .rio georeference, got {got}; open it by rioxarray"
+        raise ArgumentError(msg)
     if {"y", "x"} <= set(map(str, image.dims)) and set(map(str, image.dims)) <= {"band", "y", "x"}:
         whole = image if "band" in image.dims else image.expand_dims("band")
         return whole.transpose("band", "y", "x")

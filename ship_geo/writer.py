@@ -200,7 +200,8 @@ def check_output(path: PathLike, *, overwrite: bool = False, inputs: Iterable[st
     Raises
     ------
     OutputError
-        When the target exists, is a folder or an input, its folder is missing or not writable, or the disk is too full.
+        When the target exists, is no plain file, or is an input; when its folder is missing or not writable; when the
+        disk is too full.
     """
     if is_remote(os.fspath(path)):
         msg = f"the output must be a file on a local disk, got {path}; write it locally and copy it"
@@ -212,6 +213,9 @@ def check_output(path: PathLike, *, overwrite: bool = False, inputs: Iterable[st
             raise OutputError(msg)
     if target.is_dir():
         msg = f"the output must be a file, got the folder {path}; add a file name"
+        raise OutputError(msg)
+    if target.exists() and not target.is_file():
+        msg = f"the output must be a plain file, got the device or pipe {path}; choose another name"
         raise OutputError(msg)
     if target.exists() and not overwrite:
         msg = f"the output must not exist, got {path}; choose another name or allow to overwrite it"
@@ -341,7 +345,7 @@ class GeoTiffWriter:
             _copy_to_cog(folder / "staged.tif", made)
             self._check(made)
             had_target = self._target.exists()
-            _move(made, self._target)
+            _move(made, self._target, overwrite=self.overwrite)
         if had_target:
             _remove_sidecars(self._target)
         self._discard()
@@ -479,15 +483,32 @@ def _copy_to_cog(staged: Path, made: Path) -> None:
     )
 
 
-def _move(made: Path, target: Path) -> None:
+def _move(made: Path, target: Path, *, overwrite: bool) -> None:
     with made.open("rb+") as file:
         os.fsync(file.fileno())
-    made.replace(target)
+    if overwrite:
+        made.replace(target)
+    else:
+        _move_if_free(made, target)
     folder = os.open(target.parent, os.O_RDONLY)
     try:
         os.fsync(folder)  # else the new name may be lost with the power
     finally:
         os.close(folder)
+
+
+def _move_if_free(made: Path, target: Path) -> None:
+    """Give a file its name unless something has taken it since the output was checked."""
+    try:
+        os.link(made, target)  # in one step, unlike a look and a rename
+    except FileExistsError as error:
+        msg = f"the output must not exist, got {target}, made while this job ran; choose another name"
+        raise OutputError(msg) from error
+    except OSError:  # a file system without hard links
+        if target.exists():
+            msg = f"the output must not exist, got {target}, made while this job ran; choose another name"
+            raise OutputError(msg) from None
+        made.replace(target)
 
 
 def _remove_sidecars(target: Path) -> None:

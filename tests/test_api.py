@@ -169,6 +169,35 @@ def test_killed_run_leaves_no_output(pair: Any, tmp_path: Path) -> None:
     assert output.exists()
 
 
+SLOW_COMMAND = (
+    SLOW_RUN.replace("from ship_geo import pansharpen_scene\n", "from ship_geo.cli import main\n")
+    .replace(
+        'pansharpen_scene(sys.argv[1], model="exp", output=sys.argv[2], chunks=64, progress=False)',
+        "import ship_geo.api\n"
+        "ship_geo.api.chunk_shape = lambda *_: (64, 64)\n"
+        "sys.exit(main(['pansharpen', sys.argv[1], '-o', sys.argv[2], '--model', 'exp', '-q']))",
+    )
+    .replace("time.sleep(60)", "time.sleep(5)")
+)
+
+
+def test_terminated_command_cleans_up(pair: Any, tmp_path: Path) -> None:
+    output = tmp_path / "fused.tif"
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW_COMMAND, str(pair.pan), str(output)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "half way\n"
+        process.terminate()
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 143
+    assert errors.strip() == "terminated"
+    assert names_in(tmp_path) == []
+
+
 # Geometry -----------------------------------------------------------------------------------------------------------
 
 

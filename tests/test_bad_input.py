@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from ship_geo.api import pansharpen_scene
+from ship_geo.api import pansharpen, pansharpen_scene
 from ship_geo.cli import main
 from ship_geo.errors import ArgumentError, CheckpointError, GridError, OutputError, ProductError, ShipGeoError
 
@@ -410,3 +410,26 @@ def test_command_line_says_it_and_sets_the_exit_code(
     assert (error["type"], error["exit_code"]) == (case.error.__name__, code)
     assert error["message"] in err
     assert snapshot(kitchen.folder) == before
+
+
+def test_device_or_pipe_is_no_output(kitchen: Kitchen) -> None:
+    pair = kitchen.pair()
+    pipe = kitchen.folder / "pipe.tif"
+    os.mkfifo(pipe)
+    with pytest.raises(OutputError, match=r"the output must be a plain file, got the device or pipe .*pipe.tif"):
+        pansharpen_scene(pair.pan, model="brovey", output=pipe, overwrite=True, progress=False)
+    assert pipe.is_fifo()
+
+
+def test_existing_file_that_is_no_checkpoint_is_not_called_an_unknown_name(kitchen: Kitchen) -> None:
+    pair = kitchen.pair()
+    weights = kitchen.folder / "weights.ckpt"
+    weights.write_bytes(b"\x80\x04garbage")
+    with pytest.raises(CheckpointError, match=r"weights\.ckpt"):
+        pansharpen_scene(pair.pan, model=str(weights), progress=False)
+
+
+def test_arrays_without_georeference_are_refused() -> None:
+    plain: Any = np.zeros((4, 8, 8), np.uint16)
+    with pytest.raises(ArgumentError, match=r"ms must be an xarray.DataArray with .rio georeference, got ndarray"):
+        pansharpen(plain, plain)

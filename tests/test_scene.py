@@ -334,6 +334,13 @@ def test_wedge_of_a_large_raster_is_seen(write_pair: WritePair) -> None:
     assert open_scene(ms).pan.nodata == 0
 
 
+def test_zeros_among_negative_values_are_values(write_pair: WritePair) -> None:
+    ms, pan = noise(4, 16, 20).astype(np.int16) - 500, noise(1, 64, 80).astype(np.int16) - 500
+    ms[:, :, :4], pan[:, :, :16] = 0, 0
+    scene = open_scene(write_pair(ms=ms, pan=pan)[0])
+    assert (scene.ms.nodata, scene.pan.nodata) == (None, None)
+
+
 def test_few_zeros_are_values(write_pair: WritePair) -> None:
     pan = noise(1, 64, 80)
     pan[0, 3, 3:8] = 0

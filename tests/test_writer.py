@@ -235,6 +235,17 @@ def test_failure_at_the_end_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
     assert path.read_bytes() == b"old"
 
 
+def test_file_that_appears_while_writing_is_not_replaced(tmp_path: Path) -> None:
+    target, array = tmp_path / "out.tif", noise(2, 40, 50)
+    with GeoTiffWriter(target, make_profile(40, 50, 2)) as writer:
+        writer.write(array, 0, 0)
+        target.write_text("of another job")
+        with pytest.raises(OutputError, match=r"must not exist, got .*out.tif, made while this job ran; choose"):
+            writer.finish()
+    assert target.read_text() == "of another job"
+    assert names_in(tmp_path) == ["out.tif"]
+
+
 def test_overwriting_replaces_the_file_and_its_stale_sidecars(tmp_path: Path) -> None:
     path = tmp_path / "out.tif"
     for name in ("out.tif", "out.tif.aux.xml", "out.tif.ovr", "other.tif.ovr"):

@@ -17,7 +17,16 @@ from typing import Any
 import click
 
 from ship_geo.cli.options import common_options, one_or_many, pair_options, selection, sensor_option
-from ship_geo.cli.shell import INTERRUPTED, Command, echo_json, echo_pairs, show_warning
+from ship_geo.cli.shell import (
+    INTERRUPTED,
+    TERMINATED,
+    Command,
+    Terminated,
+    echo_json,
+    echo_pairs,
+    show_warning,
+    terminating,
+)
 
 __all__ = ["cli", "main"]
 
@@ -36,7 +45,7 @@ def main(args: Sequence[str] | None = None) -> int:
         Exit code.
     """
     words = sys.argv[1:] if args is None else list(args)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), terminating():
         warnings.showwarning = show_warning
         try:
             return int(cli.main(words, prog_name="ship-geo", standalone_mode=False) or 0)
@@ -49,6 +58,9 @@ def main(args: Sequence[str] | None = None) -> int:
         except click.Abort:
             click.echo("interrupted", err=True)
             return INTERRUPTED
+        except Terminated:
+            click.echo("terminated", err=True)
+            return TERMINATED
 
 
 def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:

@@ -4,17 +4,41 @@ from __future__ import annotations
 
 import errno
 import json
+import signal
+import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
 
 from ship_geo.errors import ArgumentError, ShipGeoError
 
-USAGE, FAILURE, INTERRUPTED = 2, 1, 130
+USAGE, FAILURE, INTERRUPTED, TERMINATED = 2, 1, 130, 143
 
 _BUG_HINT = "this is a fault of ship-geo: run again with --debug, and please report what it shows"
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived: everything that was begun is cleaned up on the way out, as after Ctrl-C."""
+
+
+@contextmanager
+def terminating() -> Iterator[None]:
+    """Let SIGTERM raise `Terminated`, where signals can be handled: in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> NoReturn:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class Command(click.Command):

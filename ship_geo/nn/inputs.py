@@ -2,9 +2,9 @@
 
 The sharpened stream holds the upsampled MS and the details that four classical injections would add to it. Two take
 what the tabulated MTF removes from PAN (MTF-GLP-FS, MTF-GLP-HPM); two take PAN minus an intensity made of the bands
-(GSA, and a haze-corrected product after BT-H), which carries the MS' true blur and phase whatever a table says. The guiding stream
-holds PAN and what the MTF takes away from it. So the network need not learn a sensor: it comes in through these and
-the scene's statistics. Not for reading files or estimating statistics.
+(GSA, and a haze-corrected product after BT-H), which carries the MS' true blur and phase whatever a table says. The
+guiding stream holds PAN and what the MTF takes away from it. So the network need not learn a sensor: it comes in
+through these and the scene's statistics. Not for reading files or estimating statistics.
 
 Convention: all values come in DN and leave in units of the scene's standard deviation.
 """

@@ -140,7 +140,8 @@ def resolve_weights(weights: str | os.PathLike[str] | ShipPlusPlus_Weights | Che
     member = ShipPlusPlus_Weights.__members__.get(text.rpartition(".")[2].upper())
     if member is not None:
         return member.load()
-    if isinstance(weights, os.PathLike) or text.endswith(_SUFFIX) or len(Path(text).parts) > 1:
+    is_path = isinstance(weights, os.PathLike) or text.endswith(_SUFFIX) or len(Path(text).parts) > 1
+    if is_path or Path(text).is_file():
         return load_checkpoint(text)
     names = ", ".join(ShipPlusPlus_Weights.__members__)
     message = f"weights must be one of {names} or the path of a {_SUFFIX} file, got {text!r}; pass one of these"

@@ -292,8 +292,8 @@ def _infer_nodata(layer: Layer, kind: str, samples: _Samples) -> tuple[Layer, tu
         is_held = np.isnan(layer.nodata) or to_dtype(layer.nodata, layer.dtype) is not None
         note = f"{kind} nodata is tagged as {layer.nodata:g}, which {layer.dtype} cannot hold: ignored"
         return (layer, ()) if is_held else (replace(layer, nodata=None), (note,))
-    if layer.mask or np.dtype(layer.dtype).kind == "f":
-        return layer, ()
+    if layer.mask or np.dtype(layer.dtype).kind == "f" or any((values < 0).any() for _, _, values in samples):
+        return layer, ()  # where values go below 0, 0 is one of them
     n_fill = sum(int((values == 0).all(axis=0).sum()) for _, _, values in samples)
     share = n_fill / sum(values[0].size for _, _, values in samples)
     if share <= _FILL_SHARE:
