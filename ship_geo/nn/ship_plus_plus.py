@@ -82,7 +82,8 @@ def correlate(features: Tensor, guide: Tensor) -> Tensor:
     rows, cols = (torch.hann_window(n + 2, periodic=False, device=features.device)[1:-1].sqrt() for n in size)
     taper = rows[:, None] * cols
     with torch.autocast(features.device.type, enabled=False):
-        one, other = (torch.fft.rfft2(part.float() * taper, norm="ortho") for part in (features, guide))
+        # Contiguous: transforms of channels-last tensors take a third longer.
+        one, other = (torch.fft.rfft2((part.float() * taper).contiguous(), norm="ortho") for part in (features, guide))
         correlation: Tensor = torch.fft.irfft2(one * other.conj(), s=size, norm="ortho")
     return correlation
 
