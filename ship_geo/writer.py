@@ -501,14 +501,11 @@ def _move_if_free(made: Path, target: Path) -> None:
     """Give a file its name unless something has taken it since the output was checked."""
     try:
         os.link(made, target)  # in one step, unlike a look and a rename
-    except FileExistsError as error:
-        msg = f"the output must not exist, got {target}, made while this job ran; choose another name"
-        raise OutputError(msg) from error
-    except OSError:  # a file system without hard links
+    except OSError as error:
         if target.exists():
             msg = f"the output must not exist, got {target}, made while this job ran; choose another name"
-            raise OutputError(msg) from None
-        made.replace(target)
+            raise OutputError(msg) from error
+        made.replace(target)  # a file system without hard links
 
 
 def _remove_sidecars(target: Path) -> None:

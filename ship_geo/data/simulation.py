@@ -19,13 +19,12 @@ from torch.nn import functional
 from ship_geo.nn.inputs import BandStatistics, network_streams
 from ship_geo.ops.mtf import mtf_sigma
 from ship_geo.ops.resample import upsample
+from ship_geo.stats import HAZE, RIDGE
 
 MARGIN = 32
 """Border of a simulated region whose filters have seen its edge; cut off, PAN pixels."""
 
 BLUR_RADIUS = 12
-HAZE = 0.005
-"""Quantile of a band that is taken for its haze."""
 HAZE_STEP = 8
 """Every so many pixels are looked at for it."""
 DARKEST = 1e-3
@@ -178,7 +177,7 @@ def _intensity(ms: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     bands = ms.flatten(2)
     cov = bands @ bands.mT / bands.shape[-1]
     crossed = bands @ target.flatten(1)[..., None] / bands.shape[-1]
-    ridge = 1e-4 * cov.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None] + DARKEST**4
+    ridge = RIDGE * cov.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None] + DARKEST**4
     weight = torch.linalg.solve(cov + ridge * torch.eye(cov.shape[-1], device=cov.device), crossed)
     along = cov @ weight
     gain = along / (weight.mT @ along).clamp(min=DARKEST**2)
