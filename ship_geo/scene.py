@@ -273,7 +273,7 @@ def _relate(ms: Layer, pan: Layer, ms_info: RasterInfo, pan_info: RasterInfo) ->
         )
         raise GridError(msg)
     grid = Grid(ms.grid.shape, Affine(ratio, 0, 0, 0, ratio, 0))  # PAN pixels, from the upper-left corner
-    how = "; their RPC are not used" if ms_info.has_rpc or pan_info.has_rpc else ""
+    how = "; their RPC are not used" if ms_info.rpc or pan_info.rpc else ""
     note = f"neither file is georeferenced: they are taken to cover the same ground at ratio {ratio:g}{how}"
     return replace(ms, grid=grid), (note,)
 

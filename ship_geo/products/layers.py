@@ -18,9 +18,10 @@ from affine import Affine
 
 from ship_geo.errors import ProductError
 from ship_geo.grids import Grid
+from ship_geo.products.product import LayerFiles
 from ship_geo.products.roles import find_roles
 from ship_geo.products.stacks import Lattice, find_lattice
-from ship_geo.raster import BandRef, RasterInfo, RasterReader, Values, to_dtype
+from ship_geo.raster import BandRef, RasterInfo, RasterReader, Tile, Values, to_dtype
 from ship_geo.sensors import Sensor
 
 _SAMPLE_SIZE = 128
@@ -56,6 +57,8 @@ class Layer:
         Per band: how values become physical, as tagged.
     step, origin
         Pixel (row, col) is file pixel ``origin + step * (row, col)``.
+    tiles
+        Files of a mosaic, whose index file then stands in `files`; empty for plain rasters.
     """
 
     files: tuple[BandRef, ...]
@@ -70,6 +73,7 @@ class Layer:
     offsets: tuple[float, ...] = ()
     step: tuple[int, int] = (1, 1)
     origin: tuple[int, int] = (0, 0)
+    tiles: tuple[Tile, ...] = ()
 
     @property
     def n_band(self) -> int:
@@ -78,13 +82,19 @@ class Layer:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Paths of the files, each once, in the order of their first band."""
-        return tuple(dict.fromkeys(ref.path for ref in self.files))
+        """Paths of the rasters, each once, in the order of their first band or tile."""
+        return tuple(dict.fromkeys(part.path for part in (self.tiles or self.files)))
 
     def open(self) -> RasterReader:
         """Return a reader of this layer; no file is opened before the first read."""
         return RasterReader(
-            self.files, self.grid.shape, nodata=self.nodata, has_mask=self.mask, step=self.step, origin=self.origin
+            self.files,
+            self.grid.shape,
+            nodata=self.nodata,
+            has_mask=self.mask,
+            step=self.step,
+            origin=self.origin,
+            tiles=self.tiles,
         )
 
     def select(self, places: Sequence[int]) -> Layer:
@@ -107,6 +117,7 @@ class Layer:
         """Return the layer as values that JSON can hold; `from_dict` is the inverse."""
         plan = {name: getattr(self, name) for name in self.__dataclass_fields__}
         plan["files"] = [[ref.path, ref.band] for ref in self.files]
+        plan["tiles"] = [[tile.path, tile.row, tile.col, list(tile.shape)] for tile in self.tiles]
         plan["grid"] = {
             "shape": list(self.grid.shape),
             "transform": list(self.grid.transform[:6]),
@@ -124,6 +135,7 @@ class Layer:
         }
         grid = plan["grid"]
         fields["files"] = tuple(BandRef(path, band) for path, band in plan["files"])
+        fields["tiles"] = tuple(Tile(path, row, col, tuple(shape)) for path, row, col, shape in plan["tiles"])
         fields["grid"] = Grid((grid["shape"][0], grid["shape"][1]), Affine(*grid["transform"]), grid["crs"])
         fields["nodata"] = None if plan["nodata"] is None else float(plan["nodata"])
         return cls(**fields)
@@ -135,6 +147,7 @@ def open_ms(
     pan_band: int | None = None,
     sensor: Sensor | None = None,
     bands: Sequence[str] | None = None,
+    known: LayerFiles | None = None,
 ) -> tuple[Layer, tuple[str, ...]]:
     """Make the MS layer of one file or several.
 
@@ -148,6 +161,8 @@ def open_ms(
         Sensor, given or found; gives roles to numbered bands, and to unnamed ones in its file order.
     bands
         Roles of all bands, which override what the files say.
+    known
+        What the metadata of a product say of the layer; its roles and nodata rule then hold.
 
     Returns
     -------
@@ -164,15 +179,23 @@ def open_ms(
         When `bands` does not name every band once.
     """
     layer = _join(infos, pan_band)
+    if known is not None and known.bands is not None:
+        layer = layer.select([number - 1 for number in known.bands])
     samples = _sample(layer.open())
-    layer, alpha_notes = _drop_alpha(layer, infos, samples)
+    is_named = known is not None and known.roles is not None
+    layer, alpha_notes = (_with_mask(layer, infos), ()) if is_named else _drop_alpha(layer, infos, samples)
+    layer = _with_rule(layer, known)
     layer, fill_notes = _infer_nodata(layer, "MS", samples)
     layer, lattice_notes = _at_native_size(layer, find_lattice(samples))
+    if known is not None and known.roles is not None and bands is None:
+        return replace(layer, roles=_checked_roles(layer, known.roles)), (*fill_notes, *lattice_notes)
     roles, role_notes = find_roles(layer.files, layer.descriptions, layer.colours, sensor=sensor, bands=bands)
     return replace(layer, roles=roles), (*alpha_notes, *fill_notes, *lattice_notes, *role_notes)
 
 
-def open_pan(info: RasterInfo, *, pan_band: int | None = None) -> tuple[Layer, tuple[str, ...]]:
+def open_pan(
+    info: RasterInfo, *, pan_band: int | None = None, known: LayerFiles | None = None
+) -> tuple[Layer, tuple[str, ...]]:
     """Make the PAN layer of a file with one band (an alpha apart), or of one band of a stack.
 
     Returns
@@ -198,7 +221,7 @@ def open_pan(info: RasterInfo, *, pan_band: int | None = None) -> tuple[Layer, t
             "or describe the PAN band of a stack as 'pan'"
         )
         raise ProductError(msg)
-    layer, fill_notes = _infer_nodata(layer, "PAN", samples)
+    layer, fill_notes = _infer_nodata(_with_rule(layer, known), "PAN", samples)
     return replace(layer, roles=("pan",)), (*alpha_notes, *fill_notes)
 
 
@@ -222,7 +245,29 @@ def _join(infos: Sequence[RasterInfo], left_out: int | None) -> Layer:
         colours=tuple(info.colours[i] for info, i in kept),
         scales=tuple(info.scales[i] for info, i in kept),
         offsets=tuple(info.offsets[i] for info, i in kept),
+        tiles=first.tiles,
     )
+
+
+def _with_mask(layer: Layer, infos: Sequence[RasterInfo]) -> Layer:
+    return replace(layer, mask=any(info.has_mask for info in infos))
+
+
+def _with_rule(layer: Layer, known: LayerFiles | None) -> Layer:
+    """Take the nodata rule of a product where the files carry no tag and no mask."""
+    if known is None or known.nodata is None or layer.nodata is not None or layer.mask:
+        return layer
+    return replace(layer, nodata=known.nodata)
+
+
+def _checked_roles(layer: Layer, roles: tuple[str, ...]) -> tuple[str, ...]:
+    if len(roles) != layer.n_band:
+        msg = (
+            f"the metadata must list each band of the image, got {', '.join(roles)} for the {layer.n_band} bands of "
+            f"{layer.files[0].path}; name the bands with `bands=`"
+        )
+        raise ProductError(msg)
+    return roles
 
 
 def _common_nodata(infos: Sequence[RasterInfo]) -> float | None:

@@ -1,0 +1,137 @@
+"""Open files: the one driver that the first bytes call for, and GDAL's options for files that are elsewhere.
+
+The convention that could surprise: a ``.tif`` that holds VRT text is refused instead of reading the files it names.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+
+from ship_geo.errors import ProductError
+
+_DRIVERS = {
+    b"II*\x00": "GTiff",
+    b"MM\x00*": "GTiff",
+    b"II+\x00": "GTiff",  # BigTIFF
+    b"MM\x00+": "GTiff",
+    b"\x00\x00\x00\x0cjP": "JP2OpenJPEG",
+    b"\xffO\xffQ": "JP2OpenJPEG",  # bare code stream
+    b"NITF": "NITF",
+}
+_REMOTE_DRIVERS = {".jp2": "JP2OpenJPEG", ".j2k": "JP2OpenJPEG", ".ntf": "NITF", ".nitf": "NITF"}
+_REMOTE_OPTIONS = {
+    "GDAL_HTTP_MAX_RETRY": "4",
+    "GDAL_HTTP_RETRY_DELAY": "1",
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+}
+_ARCHIVE = re.compile(r"/vsi(?:zip|tar)/(?:\{(.+)\}/.*|(.+))", re.DOTALL)
+_OPEN_LOCK = threading.Lock()  # the filters of `warnings` belong to the process, not to the thread
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path is for GDAL's virtual file systems only: ``/vsi...`` or a URL."""
+    return path.startswith("/vsi") or "://" in path
+
+
+def local_file(path: str) -> Path | None:
+    """Return the file on a local disk that a path reads, an archive for its members; None where there is none."""
+    archive = _ARCHIVE.match(path)
+    if archive is None:
+        return None if is_remote(path) else Path(path)
+    braced, bare = archive.groups()
+    if braced is not None:
+        return Path(braced)
+    return next((parent for parent in Path(bare).parents if parent.is_file()), None)
+
+
+@contextmanager
+def opened(path: str) -> Iterator[Any]:
+    """Open a raster for a `with` block.
+
+    Raises
+    ------
+    ProductError
+        When it cannot be opened.
+    """
+    try:
+        dataset = open_raster(path)
+    except RasterioIOError as error:
+        raise ProductError(unreadable(path, error)) from error
+    with gdal_options(path), dataset:
+        yield dataset
+
+
+def open_raster(path: str) -> Any:
+    """Open a raster with the driver that its first bytes (elsewhere: its suffix) call for.
+
+    Raises
+    ------
+    ProductError
+        When there is no such file, or it is empty or of another format.
+    RasterioIOError
+        When GDAL cannot open it.
+    """
+    driver = _remote_driver(path) if is_remote(path) else _local_driver(Path(path))
+    with _OPEN_LOCK, warnings.catch_warnings(), gdal_options(path):
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # sensor-geometry products are legal; scenes check
+        return rasterio.open(path, driver=driver)
+
+
+def gdal_options(path: str) -> Any:
+    """Return the environment in which GDAL is to open and read a file."""
+    return rasterio.Env(**_REMOTE_OPTIONS) if is_remote(path) else rasterio.Env()
+
+
+def open_text(vrt: str, path: str) -> Any:
+    """Open a VRT that this package wrote; `path` is one of its files."""
+    with _OPEN_LOCK, warnings.catch_warnings(), gdal_options(path):
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return rasterio.open(vrt, driver="VRT")
+
+
+def _remote_driver(path: str) -> str:
+    suffix = Path(path.split("?", maxsplit=1)[0]).suffix.lower()
+    return _REMOTE_DRIVERS.get(suffix, "GTiff")
+
+
+def _local_driver(path: Path) -> str:
+    head = _read_head(path)
+    if not head:
+        msg = f"a raster must have content, got the empty file {path}; copy or download it again"
+        raise ProductError(msg)
+    for magic, driver in _DRIVERS.items():
+        if head.startswith(magic):
+            return driver
+    what = "VRT text, which names other files" if b"<VRTDataset" in head else f"a file that begins with {head[:8]!r}"
+    msg = f"a raster must be GeoTIFF, JPEG 2000 or NITF, got {what}, in {path}; convert it with gdal_translate"
+    raise ProductError(msg)
+
+
+def _read_head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(512)
+    except FileNotFoundError as error:
+        msg = f"a raster file must exist, got {path}; check the path"
+        raise ProductError(msg) from error
+    except IsADirectoryError as error:
+        msg = f"a raster must be a file, got the folder {path}; pass one file, or the folder as the whole source"
+        raise ProductError(msg) from error
+    except OSError as error:
+        msg = f"a raster file must be readable, got {path} ({error.strerror}); check its permissions"
+        raise ProductError(msg) from error
+
+
+def unreadable(path: str, error: Exception) -> str:
+    """Return the message for a file that GDAL cannot read."""
+    reason = error.__cause__ or error
+    return f"a raster must be readable, got {path} ({reason}); it may be damaged: copy or download it again"

@@ -1,0 +1,179 @@
+"""Reads of any block of some bands on one grid."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from os import getpid
+from typing import Any, Self
+
+import numpy as np
+from rasterio.errors import RasterioIOError
+from rasterio.windows import Window
+
+from ship_geo.errors import ProductError
+from ship_geo.raster.facts import BandRef, Mask, Tile, Values
+from ship_geo.raster.handles import gdal_options, open_raster, unreadable
+from ship_geo.raster.mosaic import open_mosaic
+from ship_geo.raster.values import find_valid
+
+
+class RasterReader:
+    """Reads any block of some bands on one grid, from any thread; survives pickling by opening the files anew.
+
+    Handles are opened when first needed and kept: as many per file as threads ever read at once.
+
+    Parameters
+    ----------
+    bands
+        Bands in the order in which they are returned, all with one grid and data type.
+    shape
+        Rows and columns that this reader offers.
+    nodata
+        Value that marks invalid pixels; the module docstring says how. Compared exactly, in the data type of the file.
+    has_mask
+        Whether masks or alpha bands of the files count, too.
+    step, origin
+        Reader pixel (row, col) is file pixel ``origin + step * (row, col)``: (1, 1) and (0, 0) read every pixel.
+    tiles
+        Files of a mosaic, of which `bands` then name the index file.
+
+    """
+
+    def __init__(
+        self,
+        bands: Sequence[BandRef],
+        shape: tuple[int, int],
+        *,
+        nodata: float | None = None,
+        has_mask: bool = False,
+        step: tuple[int, int] = (1, 1),
+        origin: tuple[int, int] = (0, 0),
+        tiles: Sequence[Tile] = (),
+    ) -> None:
+        self.bands = tuple(bands)
+        self.shape = shape
+        self.nodata = nodata
+        self.has_mask = has_mask
+        self.step = step
+        self.origin = origin
+        self.tiles = tuple(tiles)
+        self._lock = threading.Lock()
+        self._idle: list[dict[str, Any]] = []
+        self._owner = getpid()
+
+    @property
+    def n_band(self) -> int:
+        """Number of bands."""
+        return len(self.bands)
+
+    @cached_property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type of the values."""
+        with self._handles() as handles:
+            kind: np.dtype[Any] = np.dtype(next(iter(handles.values())).dtypes[0])
+        return kind
+
+    def read(self, row0: int, row1: int, col0: int, col1: int) -> tuple[Values, Mask]:
+        """Read rows ``[row0, row1)`` and columns ``[col0, col1)``, which may lie outside the raster.
+
+        Returns
+        -------
+        values
+            (band, row, col) in the data type of the files; 0 outside the raster.
+        valid
+            (band, row, col) of bool; False outside the raster, at nodata and where a value is not finite.
+
+        Raises
+        ------
+        ProductError
+            When a file cannot be opened or read.
+
+        """
+        size = (self.n_band, row1 - row0, col1 - col0)
+        values, valid = np.zeros(size, self.dtype), np.zeros(size, np.bool_)
+        rows = max(row0, 0), min(row1, self.shape[0])
+        cols = max(col0, 0), min(col1, self.shape[1])
+        if rows[0] < rows[1] and cols[0] < cols[1]:
+            inside = np.s_[:, rows[0] - row0 : rows[1] - row0, cols[0] - col0 : cols[1] - col0]
+            values[inside], valid[inside] = self._read_inside(rows, cols)
+        return values, valid
+
+    def close(self) -> None:
+        """Close the idle handles; a later read opens new ones."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for handles in idle:
+            _close(handles)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in {"_lock", "_idle", "_owner"}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock(), _idle=[], _owner=getpid())
+
+    def _read_inside(self, rows: tuple[int, int], cols: tuple[int, int]) -> tuple[Values, Mask]:
+        window = _file_window(rows, cols, self.step, self.origin)
+        thin = np.s_[:, :: self.step[0], :: self.step[1]]
+        parts: list[Values] = [np.empty(0)] * self.n_band
+        masks: list[Values] = [np.empty(0)] * self.n_band
+        with self._handles() as handles:
+            for path, dataset in handles.items():
+                places = [i for i, ref in enumerate(self.bands) if ref.path == path]
+                numbers = [self.bands[i].band for i in places]
+                for i, part in zip(places, dataset.read(numbers, window=window)[thin], strict=True):
+                    parts[i] = part
+                if self.has_mask:
+                    for i, mask in zip(places, dataset.read_masks(numbers, window=window)[thin], strict=True):
+                        masks[i] = mask
+        values = np.stack(parts)
+        valid = find_valid(values, self.nodata)
+        return values, valid & (np.stack(masks) > 0) if self.has_mask else valid
+
+    @property
+    def _first_file(self) -> str:
+        return self.tiles[0].path if self.tiles else self.bands[0].path
+
+    def _open(self, path: str) -> Any:
+        return open_mosaic(self.tiles, self.shape) if self.tiles else open_raster(path)
+
+    @contextmanager
+    def _handles(self) -> Iterator[dict[str, Any]]:
+        if self._owner != getpid():  # forked: parent and child would move one file position
+            self.__setstate__(self.__getstate__())
+        with self._lock:
+            handles = self._idle.pop() if self._idle else {}
+        try:
+            for ref in self.bands:
+                if ref.path not in handles:
+                    handles[ref.path] = self._open(ref.path)
+            with gdal_options(self._first_file):
+                yield handles
+        except RasterioIOError as error:
+            _close(handles)
+            raise ProductError(unreadable(self.bands[0].path, error)) from error
+        except BaseException:
+            _close(handles)
+            raise
+        with self._lock:
+            self._idle.append(handles)
+
+
+def _close(handles: dict[str, Any]) -> None:
+    for dataset in handles.values():
+        dataset.close()
+
+
+def _file_window(
+    rows: tuple[int, int], cols: tuple[int, int], step: tuple[int, int], origin: tuple[int, int]
+) -> Window:
+    height, width = (rows[1] - rows[0] - 1) * step[0] + 1, (cols[1] - cols[0] - 1) * step[1] + 1
+    return Window(origin[1] + cols[0] * step[1], origin[0] + rows[0] * step[0], width, height)
