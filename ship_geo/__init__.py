@@ -12,7 +12,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ship_geo.api import open_scene, pansharpen, pansharpen_scene, quality
+    from ship_geo.api import find_scenes, open_scene, pansharpen, pansharpen_scene, quality
     from ship_geo.errors import (
         ArgumentError,
         CheckpointError,
@@ -40,6 +40,7 @@ _MODULE_OF = {
     "ShipGeoError": "ship_geo.errors",
     "ShipPlusPlus": "ship_geo.nn",
     "ShipPlusPlus_Weights": "ship_geo.nn.weights",
+    "find_scenes": "ship_geo.api",
     "find_sensor": "ship_geo.sensors",
     "open_scene": "ship_geo.api",
     "pansharpen": "ship_geo.api",
@@ -60,6 +61,7 @@ __all__ = [
     "ShipPlusPlus",
     "ShipPlusPlus_Weights",
     "__version__",
+    "find_scenes",
     "find_sensor",
     "open_scene",
     "pansharpen",

@@ -8,29 +8,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Unpack
 
 import rioxarray
 import xarray as xr
 
 from ship_geo._typing import PathLike
+from ship_geo.alignment import register_scene
 from ship_geo.arrays import sharpen_arrays
 from ship_geo.assessment import assess_scene
 from ship_geo.baselines.registry import METHODS
-from ship_geo.errors import CheckpointError
+from ship_geo.catalog import find_scenes
+from ship_geo.errors import ArgumentError, CheckpointError
 from ship_geo.fusers import pick_device, pick_precision
 from ship_geo.jobs import Job
-from ship_geo.lazy import Chunks, attributes, chunk_shape, lazy_array
+from ship_geo.lazy import Chunks, attributes, chunk_shape, lazy_array, run_facts
 from ship_geo.nn.weights import ShipPlusPlus_Weights
 from ship_geo.progress import track_blocks
+from ship_geo.provenance import tags_of
 from ship_geo.runner import write_job
-from ship_geo.scene import Scene, open_scene
+from ship_geo.scene import Scene, SceneOptions, open_scene
 from ship_geo.sensors import Sensor
 from ship_geo.writer import GeoTiffWriter, OutputProfile, check_output
 
-__all__ = ["list_models", "open_scene", "pansharpen", "pansharpen_scene", "plan_scene", "quality"]
+__all__ = ["find_scenes", "list_models", "open_scene", "pansharpen", "pansharpen_scene", "plan_scene", "quality"]
 
 
 def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
@@ -44,17 +47,22 @@ def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
     device: str = "auto",
     precision: str = "auto",
     chunks: Chunks = "auto",
+    register: Literal["auto", "report", "off"] = "report",
+    radiometry: Literal["dn", "radiance", "toa"] = "dn",
     output: PathLike | None = None,
     overwrite: bool = False,
+    stac: bool = False,
     progress: bool = True,
+    **opening: Unpack[SceneOptions],
 ) -> xr.DataArray:
     """Sharpen a scene onto its PAN grid.
 
     Parameters
     ----------
     source
-        A folder with one PAN / MS pair, a file beside which its partner lies, a stacked file whose PAN band is named,
-        or an opened `Scene`.
+        What the operator delivered: a folder, ``.tar``, ``.tar.gz`` or ``.zip``, or any file of it; a folder with one
+        PAN / MS pair, a file beside which its partner lies, a stacked file whose PAN band is named, or an opened
+        `Scene`.
     ms, pan
         The pair itself, instead of `source`; `ms` may be a list of single-band files.
     sensor
@@ -70,18 +78,33 @@ def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
         ``"auto"``, ``"float32"`` or ``"bfloat16"`` for the network's convolutions.
     chunks
         Rows and columns of the output's chunks; they do not change the result.
+    register
+        The shift between PAN and MS: ``"report"`` measures it when `output` is written and warns where it is large,
+        ``"auto"`` measures it at once, and corrects it where it is, ``"off"`` does not look.
+    radiometry
+        Values of the result: ``"dn"``, ``"radiance"`` in W m-2 sr-1 um-1, or ``"toa"``, reflectance at the top of the
+        atmosphere; the latter two are float32 and need the calibration of the product.
     output
         Path of a GeoTIFF to write. Blocks are streamed into a temporary file, which becomes `output` when complete.
     overwrite
         Whether an existing `output` may be replaced.
+    stac
+        Write a STAC Item beside `output`, too.
     progress
         Show progress on the standard error while writing.
+    **opening
+        How the scene is opened, see `ship_geo.scene.SceneOptions`: ``product``, ``geometry``, ``dem`` and others.
 
     Returns
     -------
     xarray.DataArray
         Dims ("band", "y", "x") on the PAN grid (common overlap), data type and nodata value of MS, `.rio.crs`. Lazy;
         with `output` the opened file, its record of the run as JSON in ``attrs["ship_geo_record"]``.
+
+    Warns
+    -----
+    UserWarning
+        When PAN and MS are shifted against each other and the shift is not corrected.
 
     Raises
     ------
@@ -99,25 +122,35 @@ def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
     >>> import ship_geo  # doctest: +SKIP
     >>> fused = ship_geo.pansharpen_scene("delivery/", output="fused.tif")  # doctest: +SKIP
     """
-    scene = _as_scene(source, ms=ms, pan=pan, sensor=sensor, bands=bands)
+    scene = _as_scene(source, ms=ms, pan=pan, sensor=sensor, bands=bands, **opening)
     if output is not None:
-        check_output(output, overwrite=overwrite, inputs=scene.paths)
-    job = Job.of(scene, model, device, precision)
+        check_output(output, overwrite=overwrite, inputs=scene.files)
+    if register == "auto" or output is not None:
+        scene = register_scene(scene, register)
+    job = Job.of(scene, model, device, precision, radiometry)
     if output is None:
         return lazy_array(job, chunks)
-    return _write(job, chunks, output, overwrite=overwrite, progress=progress)
+    return _write(job, chunks, output, overwrite=overwrite, stac=stac, progress=progress)
 
 
-def _write(job: Job, chunks: Chunks, output: PathLike, *, overwrite: bool, progress: bool) -> xr.DataArray:
+def _write(job: Job, chunks: Chunks, output: PathLike, *, overwrite: bool, stac: bool, progress: bool) -> xr.DataArray:
+    from ship_geo.stac import check_item, write_item  # loads geopandas
+
+    if stac:
+        check_item(output, job.scene, overwrite=overwrite)
     blocks = job.plan.blocks(chunk_shape(chunks, job.plan))
-    known = {f"SHIP_GEO_{key.upper()}": value for key, value in attributes(job).items() if isinstance(value, str)}
-    profile = OutputProfile.from_scene(job.scene, known)
+    facts = run_facts(job)
+    profile = OutputProfile.from_scene(job.scene, tags_of(job.scene, facts))
+    if job.gain:
+        profile = replace(profile, dtype=job.dtype, nodata=job.nodata, scales=(), offsets=())
     n_row, n_col = job.plan.shape
     with (
-        GeoTiffWriter(output, profile, overwrite=overwrite, inputs=job.scene.paths) as writer,
+        GeoTiffWriter(output, profile, overwrite=overwrite, inputs=job.scene.files) as writer,
         track_blocks(n_row * n_col, enabled=progress) as advance,
     ):
         record = write_job(job, writer, blocks, advance)
+    if stac:
+        write_item(output, job.scene, facts, overwrite=overwrite)
     return _reopen(Path(output), job, json.dumps(asdict(record)))
 
 
@@ -177,8 +210,15 @@ def plan_scene(  # noqa: PLR0913  the arguments of `pansharpen_scene`
     device: str = "auto",
     precision: str = "auto",
     chunks: Chunks = "auto",
+    register: Literal["auto", "report", "off"] = "report",
+    radiometry: Literal["dn", "radiance", "toa"] = "dn",
+    output: PathLike | None = None,
+    overwrite: bool = False,
+    **opening: Unpack[SceneOptions],
 ) -> dict[str, Any]:
     """Say what `pansharpen_scene` would do with the same arguments, without doing it.
+
+    The output is checked as it would be there; a shift is measured only for ``register="auto"``.
 
     Returns
     -------
@@ -186,8 +226,12 @@ def plan_scene(  # noqa: PLR0913  the arguments of `pansharpen_scene`
         Plain values: scene, model, device, output shape, data type, windows, blocks, bytes of the output
         (uncompressed) and of one block.
     """
-    scene = _as_scene(source, ms=ms, pan=pan, sensor=sensor, bands=bands)
-    job = Job.of(scene, model, device, precision)
+    scene = _as_scene(source, ms=ms, pan=pan, sensor=sensor, bands=bands, **opening)
+    if output is not None:
+        check_output(output, overwrite=overwrite, inputs=scene.files)
+    if register == "auto":
+        scene = register_scene(scene, register)
+    job = Job.of(scene, model, device, precision, radiometry)
     size = chunk_shape(chunks, job.plan)
     chosen = pick_device(device)
     profile = OutputProfile.from_scene(scene)
@@ -221,6 +265,7 @@ def quality(
     ref: PathLike | xr.DataArray | None = None,
     sensor: str | Sensor | None = None,
     bands: Sequence[str] | None = None,
+    **opening: Unpack[SceneOptions],
 ) -> dict[str, float]:
     """Judge a sharpened scene.
 
@@ -232,7 +277,7 @@ def quality(
         The pair it was made from.
     ref
         A reference on the same grid, where one exists.
-    sensor, bands
+    sensor, bands, **opening
         As in `pansharpen_scene`.
 
     Returns
@@ -246,7 +291,7 @@ def quality(
     ArgumentError
         When the result is not on the grid of the pair.
     """
-    return assess_scene(fused, open_scene(ms=ms, pan=pan, sensor=sensor, bands=bands), ref)
+    return assess_scene(fused, open_scene(ms=ms, pan=pan, sensor=sensor, bands=bands, **opening), ref)
 
 
 def list_models() -> list[dict[str, Any]]:
@@ -281,4 +326,10 @@ def _describe_weights(member: ShipPlusPlus_Weights) -> dict[str, Any]:
 
 
 def _as_scene(source: PathLike | Scene | None, **selection: Any) -> Scene:
-    return source if isinstance(source, Scene) else open_scene(source, **selection)
+    if not isinstance(source, Scene):
+        return open_scene(source, **selection)
+    given = [name for name, value in selection.items() if value is not None]
+    if given:
+        msg = f"an opened scene is taken as it is, got {', '.join(given)} beside it; pass them to `open_scene`"
+        raise ArgumentError(msg)
+    return source

@@ -27,6 +27,7 @@ from ship_geo.inference import ReaderSource, measure_window
 from ship_geo.jobs import Job, sharpen
 from ship_geo.lazy import Chunks, assemble, chunk_shape
 from ship_geo.products.layers import Layer
+from ship_geo.products.product import Acquisition
 from ship_geo.products.roles import find_roles
 from ship_geo.raster import BandRef
 from ship_geo.scene import Scene, fit_sensor
@@ -91,7 +92,15 @@ def _scene_of(ms: xr.DataArray, pan: xr.DataArray, sensor: Sensor | None, bands:
     ms_layer, pan_layer = replace(ms_layer, roles=roles), replace(pan_layer, roles=("pan",))
     fitted, more = fit_sensor(sensor, ms_layer, is_given=sensor is not None)
     time = ms.attrs.get("time")
-    return Scene(ms_layer, pan_layer, fitted, time=str(time) if time else None, notes=(*notes, *more), name="arrays")
+    return Scene(
+        ms_layer,
+        pan_layer,
+        fitted,
+        Acquisition(time=str(time) if time else None),
+        family="arrays",
+        notes=(*notes, *more),
+        name="arrays",
+    )
 
 
 def _layer(image: xr.DataArray, name: str) -> Layer:

@@ -305,17 +305,17 @@ def _check_crs(ms: Grid, pan: Grid) -> None:
     if ms.crs is None or pan.crs is None:
         bare, named = ("MS", pan.crs) if ms.crs is None else ("PAN", ms.crs)
         msg = (
-            f"PAN and MS must both have a CRS or both have none, got no CRS for {bare} beside {_brief(named)}; "
+            f"PAN and MS must both have a CRS or both have none, got no CRS for {bare} beside {brief_crs(named)}; "
             f"write the CRS of {bare} into its file (gdal_edit.py -a_srs)"
         )
         raise GridError(msg)
     ms_bounds = _reproject(ms.bounds, ms.crs, pan.crs)
     if ms_bounds is None or not _is_touching(ms_bounds, pan.bounds):
         seen = ms_bounds if ms_bounds is not None else ms.bounds
-        msg = _no_overlap(pan.bounds, seen, pan.crs, f"; MS is labelled {_brief(ms.crs)}, perhaps wrongly")
+        msg = _no_overlap(pan.bounds, seen, pan.crs, f"; MS is labelled {brief_crs(ms.crs)}, perhaps wrongly")
     else:
         msg = (
-            f"PAN and MS must have the same CRS, got {_brief(pan.crs)} for PAN and {_brief(ms.crs)} for MS; "
+            f"PAN and MS must have the same CRS, got {brief_crs(pan.crs)} for PAN and {brief_crs(ms.crs)} for MS; "
             "reproject MS to the CRS of PAN"
         )
     raise GridError(msg)
@@ -349,7 +349,7 @@ def _check_ratio(pair: GridPair) -> None:
 
 def _no_overlap(pan: Bounds, ms: Bounds, crs: str | None, hint: str = "") -> str:
     pan_text, ms_text = (f"({', '.join(f'{value:.10g}' for value in bounds)})" for bounds in (pan, ms))
-    place = f"in {_brief(crs)}" if crs is not None else "without a CRS"
+    place = f"in {brief_crs(crs)}" if crs is not None else "without a CRS"
     return (
         f"PAN and MS must overlap by a whole PAN pixel, got PAN {pan_text} and MS {ms_text} "
         f"(left, bottom, right, top) {place}{hint}; check the CRS labels, or pass a matching pair with `ms=` and `pan=`"
@@ -372,8 +372,8 @@ def _reproject(bounds: Bounds, source: str, target: str) -> Bounds | None:
     return moved if all(map(math.isfinite, moved)) else None
 
 
-def _brief(crs: str | None) -> str:
-    # A WKT of thousands of characters helps nobody in an error message.
+def brief_crs(crs: str | None) -> str:
+    """Return a CRS as people write it: a WKT of thousands of characters helps nobody in a message."""
     if crs is None or len(crs) <= _LONGEST_CODE:
         return str(crs)
     found = _horizontal(crs)

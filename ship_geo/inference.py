@@ -142,6 +142,12 @@ class _WindowCache:
                 _, old = self._held.popitem(last=False)
                 self._size -= _n_byte(old.result()) if old.done() else 0
 
+    def clear(self) -> None:
+        """Forget every window."""
+        with self._lock:
+            self._held.clear()
+            self._size = 0
+
     def fail(self, key: Any, place: Future[FusedWindow], error: BaseException) -> None:
         """Tell those who wait for a window that it will not come."""
         with self._lock:
@@ -155,6 +161,11 @@ def _n_byte(window: FusedWindow) -> int:
 
 
 _CACHE = _WindowCache(CACHE_BYTES)
+
+
+def forget_windows() -> None:
+    """Drop the windows that are kept for other blocks, so that the next run starts as in a fresh process."""
+    _CACHE.clear()
 
 
 def fuse_block(
@@ -317,6 +328,39 @@ def to_dtype(values: NDArray[np.float32], dtype: str, limits: tuple[float, float
         n_clipped += int(np.count_nonzero((rounded < low) | (rounded > high)))
         target[...] = rounded.clip(low, high)
     return legal, n_clipped
+
+
+def to_physical(
+    values: NDArray[np.float32],
+    limits: tuple[float, float] | None,
+    gain: Sequence[float],
+    offset: Sequence[float],
+) -> tuple[NDArray[np.float32], int]:
+    """Clip DN to the legal range and make physical values of them, without rounding in between.
+
+    Parameters
+    ----------
+    values
+        (band, row, col) float32 DN.
+    limits
+        Smallest and largest legal DN; None for floats, which are not clipped.
+    gain, offset
+        Per band: result = gain * DN + offset.
+
+    Returns
+    -------
+    values
+        (band, row, col) float32.
+    n_clipped
+        Values that lay beyond the limits by more than rounding.
+    """
+    legal, n_clipped = values, 0
+    if limits is not None:
+        low, high = limits
+        n_clipped = int(np.count_nonzero((values < low - 0.5) | (values > high + 0.5)))
+        legal = values.clip(low, high)
+    scale, shift = (np.asarray(factors, np.float32)[:, np.newaxis, np.newaxis] for factors in (gain, offset))
+    return legal * scale + shift, n_clipped
 
 
 def value_limits(dtype: str, bits: int, ms_max: float) -> tuple[float, float] | None:

@@ -15,12 +15,24 @@ from dask.base import tokenize
 from numpy.typing import NDArray
 
 from ship_geo._typing import Box
+from ship_geo.errors import ArgumentError
 from ship_geo.fusers import BandGroups, ModelSpec, band_groups, load_fuser, pick_device, pick_precision
-from ship_geo.inference import SceneSource, WindowSource, fuse_block, gather_stats, stats_plan, to_dtype, value_limits
+from ship_geo.inference import (
+    SceneSource,
+    WindowSource,
+    fuse_block,
+    gather_stats,
+    stats_plan,
+    to_dtype,
+    to_physical,
+    value_limits,
+)
 from ship_geo.scene import Scene
 from ship_geo.stats import SceneStats
 from ship_geo.tiling import Plan, halo_for
 from ship_geo.writer import apply_nodata, choose_nodata
+
+RADIOMETRIES = ("dn", "radiance", "toa")
 
 MAX_OPEN = 8
 """Scenes whose files a process keeps open."""
@@ -44,6 +56,10 @@ class Job:
         MTF gain of each band; bands that the model sees together.
     dtype, bits, nodata
         Of the output; `bits` is the sensor's nominal depth.
+    radiometry
+        ``"dn"``, ``"radiance"`` (W m-2 sr-1 um-1) or ``"toa"`` (reflectance at the top of the atmosphere).
+    gain, offset
+        Per band: how DN become the values of the output; empty for DN.
     """
 
     scene: Scene
@@ -57,23 +73,27 @@ class Job:
     dtype: str
     bits: int
     nodata: float | None
+    radiometry: str = "dn"
+    gain: tuple[float, ...] = ()
+    offset: tuple[float, ...] = ()
     token: str = field(default="")
 
     @classmethod
-    def of(cls, scene: Scene, model: Any, device: str, precision: str) -> Job:
+    def of(cls, scene: Scene, model: Any, device: str, precision: str, radiometry: str = "dn") -> Job:
         """Plan a scene.
 
         Raises
         ------
         ShipGeoError
-            If model, device or precision cannot be used.
+            If model, device or precision cannot be used, or the scene has no coefficients for the radiometry.
         """
+        gain, offset = _coefficients(scene, radiometry)
         spec = ModelSpec.resolve(model)
         chosen = pick_device(device)
         exact = pick_precision(precision, chosen)
         shape, halo = scene.pair.output.shape, halo_for(scene.pair.ratio)
         gnyq = scene.sensor.gnyq_ms
-        token = tokenize(scene.identity, gnyq, scene.sensor.bits, spec.digest, chosen.type, exact)
+        token = tokenize(scene.identity, gnyq, scene.sensor.bits, spec.digest, chosen.type, exact, gain, offset)
         return cls(
             scene=scene,
             spec=spec,
@@ -83,9 +103,12 @@ class Job:
             sample_plan=stats_plan(shape, halo),
             gnyq_ms=gnyq,
             groups=band_groups(scene.ms.roles, spec.n_band),
-            dtype=scene.ms.dtype,
+            dtype="float32" if gain else scene.ms.dtype,
             bits=scene.sensor.bits,
-            nodata=choose_nodata(scene),
+            nodata=np.nan if gain and choose_nodata(scene) is not None else choose_nodata(scene),
+            radiometry=radiometry,
+            gain=gain,
+            offset=offset,
             token=token,
         )
 
@@ -112,6 +135,19 @@ class Block:
     valid: NDArray[np.bool_]
     n_clipped: int
     n_moved: int
+
+
+def _coefficients(scene: Scene, radiometry: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    if radiometry not in RADIOMETRIES:
+        msg = f"`radiometry` must be one of {', '.join(RADIOMETRIES)}, got {radiometry!r}; choose one of them"
+        raise ArgumentError(msg)
+    if radiometry == "dn":
+        return (), ()
+    if scene.calibration is None:
+        reason = scene.uncalibrated or "the files carry no calibration"
+        msg = f"{radiometry} needs the calibration of the scene, got none for {scene.name} ({reason}); use DN"
+        raise ArgumentError(msg)
+    return scene.calibration.coefficients(radiometry)
 
 
 def open_source(job: Job) -> SceneSource:
@@ -158,8 +194,11 @@ def sharpen(job: Job, stats: SceneStats, block: Box, source: WindowSource | None
         groups=job.groups,
         cache_key=job.token,
     )
-    limits = value_limits(job.dtype, job.bits, stats.ms_max)
+    limits = value_limits(job.scene.ms.dtype, job.bits, stats.ms_max)
     fused[:, ~valid] = 0
-    values, n_clipped = to_dtype(fused, job.dtype, limits)
+    if job.gain:
+        values, n_clipped = to_physical(fused, limits, job.gain, job.offset)
+    else:
+        values, n_clipped = to_dtype(fused, job.dtype, limits)
     values, n_moved = apply_nodata(values, valid, job.nodata)
     return Block(values, valid, n_clipped, n_moved)

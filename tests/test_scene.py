@@ -187,8 +187,9 @@ def test_pan_with_three_bands(write_pair: WritePair) -> None:
 
 def test_swapped_files(write_pair: WritePair) -> None:
     ms, pan = write_pair()
-    with pytest.raises(ProductError, match=r"got 4 in .*city_MS.tif and one band in MS .*; they look swapped"):
-        open_scene(ms=pan, pan=ms)
+    right, turned = open_scene(ms=ms, pan=pan), open_scene(ms=pan, pan=ms)
+    assert (turned.ms, turned.pan, turned.name) == (right.ms, right.pan, right.name)
+    assert "`ms` and `pan` were exchanged: PAN is the file with one band" in turned.notes
 
 
 def test_ms_finer_than_pan(write_pair: WritePair) -> None:
@@ -394,8 +395,8 @@ def test_description_tells_what_matters(write_pair: WritePair) -> None:
     text = open_scene(ms).describe()
     for part in (
         "WV02_city: WorldView-2",
-        "16 x 20 x 4 uint16, pixel 2 x 2, nodata 0 where all bands have it; bands blue, green, red, nir",
-        "64 x 80 x 1 uint16, pixel 0.5 x 0.5, nodata 0",
+        "16 x 20 x 4, uint16, pixel 2 x 2, nodata 0 where all bands have it; bands blue, green, red, nir",
+        "64 x 80 x 1, uint16, pixel 0.5 x 0.5, nodata 0",
         "EPSG:32633",
         "ratio 4 x 4, phase (0, 0) PAN pixels, output 64 x 80",
     ):
@@ -404,7 +405,7 @@ def test_description_tells_what_matters(write_pair: WritePair) -> None:
 
 def test_unusual_ratio_is_noted(write_pair: WritePair) -> None:
     ms, _ = write_pair(ms_transform=Affine(3, 0, 500000, 0, -3, 4640000), name="WV02_city")
-    assert "the ratio 6 is unusual for WorldView-2, whose products have 4" in open_scene(ms).notes
+    assert "the ratio 6 is unusual for WorldView-2, whose products have 4" in open_scene(ms).warnings
 
 
 @pytest.mark.parametrize("nodata", [None, 0, np.nan])

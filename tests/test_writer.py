@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,12 +18,15 @@ import rasterio
 from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
+from value_scenes import plain_rpc, sensor_scene, value_scene
 
-import ship_geo.writer
+import ship_geo.writer.cog
 from ship_geo.errors import ArgumentError, OutputError
 from ship_geo.grids import Grid
+from ship_geo.rpc import Rpc
 from ship_geo.scene import open_scene
 from ship_geo.writer import GeoTiffWriter, OutputProfile, WriteRecord, apply_nodata, check_output, choose_nodata
+from ship_geo.writer.staging import StagingFolder, sweep
 
 TRANSFORM = Affine(0.5, 0, 500000, 0, -0.5, 4640000)
 BLOCK = 300
@@ -156,6 +163,79 @@ def test_overviews_honour_the_mask(tmp_path: Path) -> None:
     assert (mask[151:] > 0).all()
 
 
+@pytest.mark.parametrize("nodata", [None, 0])
+def test_overview_is_valid_where_any_of_its_pixels_is(tmp_path: Path, nodata: float | None) -> None:
+    array = noise(2, 1100, 1300)
+    valid = np.random.default_rng(1).random((1100, 1300)) > 0.6
+    write_all(tmp_path / "out.tif", array, valid, make_profile(1100, 1300, 2, nodata=nodata))
+    parts = valid.reshape(550, 2, 650, 2)
+    with rasterio.open(tmp_path / "out.tif", overview_level=0) as half:
+        assert np.array_equal(half.dataset_mask() > 0, parts.any(axis=(1, 3)))
+        values = half.read(1)
+    total = np.where(valid, array[0], 0).reshape(550, 2, 650, 2).sum(axis=(1, 3))
+    mean = total / np.maximum(parts.sum(axis=(1, 3)), 1)
+    at = parts.any(axis=(1, 3))
+    assert np.abs(values[at] - mean[at]).max() <= 0.5
+
+
+def test_sensor_geometry_keeps_its_model_and_no_transform(tmp_path: Path) -> None:
+    rpc = replace(plain_rpc(700, 900), long_offset=15 + 1 / 3, lat_scale=1 / 700)
+    profile = OutputProfile(Grid((700, 900), Affine.translation(30, 20), None), "uint16", ("red", "nir"), rpc=rpc)
+    valid = np.ones((700, 900), bool)
+    valid[:9] = False
+    write_all(tmp_path / "out.tif", noise(2, 700, 900), valid, profile)
+    assert names_in(tmp_path) == ["out.tif"]
+    with rasterio.open(tmp_path / "out.tif") as made:
+        assert (made.crs, made.transform) == (None, Affine.identity())
+        # GDAL gives 15 digits of what the file holds in full.
+        read, meant = (model.to_dict() for model in (Rpc.from_tags(made.tags(ns="RPC")), rpc))
+        assert all(read[name] == pytest.approx(meant[name], rel=1e-14) for name in meant)
+        assert (made.rpcs.line_off, made.rpcs.err_bias) == (349.5, 1.5)
+        assert made.rpcs.line_num_coeff == list(rpc.line_num)
+        assert np.array_equal(made.dataset_mask() > 0, valid)
+
+
+def test_output_on_a_map_keeps_its_model_beside_it(tmp_path: Path) -> None:
+    profile = make_profile(rpc=plain_rpc())
+    write_all(tmp_path / "out.tif", noise(profile.n_band, *profile.grid.shape), profile=profile)
+    with rasterio.open(tmp_path / "out.tif") as made:
+        assert (made.crs.to_epsg(), made.transform) == (32633, profile.grid.transform)
+        assert made.rpcs is not None
+
+
+def test_zstd_is_written_when_asked_for(tmp_path: Path) -> None:
+    array = noise(2, 600, 700)
+    write_all(tmp_path / "out.tif", array, profile=make_profile(600, 700, 2, compress="zstd"))
+    with rasterio.open(tmp_path / "out.tif") as made:
+        assert made.profile["compress"] == "zstd"
+        assert made.tags(ns="IMAGE_STRUCTURE")["PREDICTOR"] == "2"
+        assert np.array_equal(made.read(), array)
+
+
+def test_other_compression_is_refused() -> None:
+    with pytest.raises(ArgumentError, match="must be one of deflate, zstd, got 'jpeg'"):
+        make_profile(compress="jpeg")
+
+
+def test_wavelengths_go_to_the_bands(tmp_path: Path) -> None:
+    profile = make_profile(40, 50, 2, wavelengths=((450, 510), None))
+    write_all(tmp_path / "out.tif", noise(2, 40, 50), profile=profile)
+    with rasterio.open(tmp_path / "out.tif") as made:
+        assert made.tags(1, ns="IMAGERY") == {"CENTRAL_WAVELENGTH_UM": "0.48", "FWHM_UM": "0.06"}
+        assert made.tags(2, ns="IMAGERY") == {}
+
+
+def test_tags_may_come_late(tmp_path: Path) -> None:
+    with GeoTiffWriter(tmp_path / "out.tif", make_profile(40, 50, 2, tags={"A": "1", "B": "1"})) as writer:
+        writer.write(noise(2, 40, 50), 0, 0)
+        writer.add_tags({"B": "2", "C": "高 <&>"})
+        writer.finish()
+        with pytest.raises(ArgumentError, match="until it is finished"):
+            writer.add_tags({"D": "1"})
+    with rasterio.open(tmp_path / "out.tif") as made:
+        assert {key: made.tags().get(key) for key in "ABCD"} == {"A": "1", "B": "2", "C": "高 <&>", "D": None}
+
+
 def test_blocks_in_any_order_from_threads(tmp_path: Path) -> None:
     array = noise(2, 700, 900)
     profile = make_profile(700, 900, 2)
@@ -228,7 +308,7 @@ def test_failure_at_the_end_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
     def fail(*_args: object, **_options: object) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(ship_geo.writer.rasterio.shutil, "copy", fail)
+    monkeypatch.setattr(ship_geo.writer.cog.rasterio.shutil, "copy", fail)
     with pytest.raises(OutputError, match=r"must be writable, got .*Input/output error for .*out\.tif; check the disk"):
         write_all(path, noise(1, 20, 20), overwrite=True)
     assert names_in(tmp_path) == ["out.tif"]
@@ -321,14 +401,14 @@ import os, sys
 import numpy as np
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-import ship_geo.writer
+import ship_geo.writer.geotiff
 from test_writer import make_profile, noise, write_all
 from ship_geo.errors import OutputError
 folder = Path({folder!r})
 (folder / "old.tif").write_bytes(b"old")
 if {late!r} == "early":
     # As if another program took the room after the check.
-    ship_geo.writer.check_output = lambda path, **_: Path(path)
+    ship_geo.writer.geotiff.check_output = lambda path, **_: Path(path)
 try:
     write_all(folder / "old.tif", noise(1, 1000, 1000), overwrite=True)
 except OutputError as error:
@@ -394,3 +474,124 @@ def test_profile_of_a_scene_keeps_what_ms_has(raster: WriteRaster) -> None:
     assert profile.descriptions == ("b1 red", "nir")
     assert profile.tags["MODEL"] == "brovey"
     assert choose_nodata(scene) == 0
+
+
+def test_known_roles_have_their_colours_and_none_is_alpha(tmp_path: Path) -> None:
+    scene = value_scene(tmp_path)
+    assert OutputProfile.from_scene(scene).colours == ("blue", "green", "red", "nir")
+    roles = ("coastal", "band2", "yellow", "nir2")
+    odd = replace(scene.ms, roles=roles, colours=("gray", "alpha", "red", "alpha"))
+    assert OutputProfile.from_scene(replace(scene, ms=odd)).colours == ("coastal", "undefined", "undefined", "nir")
+
+
+def test_profile_of_sensor_geometry_has_the_model_of_the_output(tmp_path: Path) -> None:
+    scene = sensor_scene(tmp_path)
+    profile = OutputProfile.from_scene(scene)
+    assert profile.rpc == scene.output_rpc
+    assert profile.band_tags(0) == {"CENTRAL_WAVELENGTH_UM": "0.48", "FWHM_UM": "0.06"}
+
+
+def test_room_needed_counts_the_mask_where_there_is_no_nodata() -> None:
+    assert make_profile(10, 20, 3, nodata=0).n_staged == 10 * 20 * 3 * 2
+    assert make_profile(10, 20, 3).n_staged == 10 * 20 * (3 * 2 + 1)
+
+
+KILLED = """
+import os, signal
+import numpy as np
+from affine import Affine
+from ship_geo.grids import Grid
+from ship_geo.writer import GeoTiffWriter, OutputProfile
+profile = OutputProfile(Grid((40, 50), Affine(1, 0, 0, 0, -1, 0), "EPSG:32633"), "uint16", ("red",))
+with GeoTiffWriter({target!r}, profile) as writer:
+    writer.write(np.ones((1, 40, 50), np.uint16), 0, 0)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_next_run_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+    target = tmp_path / "out.tif"
+    code = KILLED.format(target=str(target))
+    done = subprocess.run([sys.executable, "-c", code], check=False)
+    assert done.returncode == -signal.SIGKILL
+    (left,) = names_in(tmp_path)
+    assert left.startswith(".out.tif.part-")
+    write_all(tmp_path / "other.tif", noise(1, 20, 20))
+    assert left in names_in(tmp_path)
+    write_all(target, noise(1, 20, 20))
+    assert names_in(tmp_path) == ["other.tif", "out.tif"]
+
+
+def leave_folder(folder: Path, **owner: Any) -> Path:
+    """What a run of this host leaves whose process is gone, or as `owner` says."""
+    left = folder / ".out.tif.part-left"
+    left.mkdir()
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    facts = {"pid": gone.pid, "host": socket.gethostname(), "start": "boot 1", **owner}
+    (left / "owner.json").write_text(json.dumps(facts))
+    return left
+
+
+def test_folder_of_a_process_that_is_gone_is_swept(tmp_path: Path) -> None:
+    left = leave_folder(tmp_path)
+    assert sweep(tmp_path / "out.tif") == (left,)
+    assert names_in(tmp_path) == []
+
+
+def test_number_of_a_process_that_went_to_another_does_not_count(tmp_path: Path) -> None:
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("this system does not tell when a process began: no /proc")
+    leave_folder(tmp_path, pid=os.getpid())
+    sweep(tmp_path / "out.tif")
+    assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "owner", [{"host": "elsewhere"}, {"pid": os.getpid(), "start": None}, {"pid": 1, "start": None}]
+)
+def test_folder_that_may_be_in_use_stays(tmp_path: Path, owner: dict[str, Any]) -> None:
+    left = leave_folder(tmp_path, **owner)
+    assert sweep(tmp_path / "out.tif") == ()
+    assert left.exists()
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]", '{"pid": "x", "host": 1}'])
+def test_folder_of_an_unknown_owner_stays(tmp_path: Path, content: str | None) -> None:
+    left = leave_folder(tmp_path)
+    (left / "owner.json").unlink()
+    if content is not None:
+        (left / "owner.json").write_text(content)
+    assert sweep(tmp_path / "out.tif") == ()
+    assert left.exists()
+
+
+def test_link_that_is_named_like_a_left_folder_stays(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    left = leave_folder(tmp_path / "other")
+    (tmp_path / ".out.tif.part-link").symlink_to(left)
+    assert sweep(tmp_path / "out.tif") == ()
+    assert (left / "owner.json").exists()
+
+
+def test_living_run_keeps_its_folder_even_if_its_process_cannot_be_seen(tmp_path: Path) -> None:
+    target = tmp_path / "out.tif"
+    with StagingFolder(target) as folder:
+        assert sweep(target) == ()
+        # As seen from another container: the number is no process there, but the lock is held.
+        facts = json.loads((folder.path / "owner.json").read_text())
+        assert facts["host"] == socket.gethostname()
+        (folder.path / "owner.json").write_text(json.dumps({**facts, "start": "boot 1"}))
+        assert sweep(target) == ()
+        assert folder.path.exists()
+    assert names_in(tmp_path) == []
+
+
+def test_two_runs_to_one_target_do_not_disturb_each_other(tmp_path: Path) -> None:
+    target, array = tmp_path / "out.tif", noise(2, 40, 50)
+    profile = make_profile(40, 50, 2)
+    with GeoTiffWriter(target, profile, overwrite=True) as one, GeoTiffWriter(target, profile, overwrite=True) as two:
+        for writer in (one, two):
+            writer.write(array, 0, 0)
+            writer.finish()
+    assert names_in(tmp_path) == ["out.tif"]

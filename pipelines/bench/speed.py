@@ -31,7 +31,7 @@ from rasterio.windows import Window
 
 from ship_geo.api import open_scene, pansharpen_scene
 from ship_geo.fusers import Fuser, ModelSpec, load_fuser, pick_device, pick_precision
-from ship_geo.inference import prepare
+from ship_geo.inference import forget_windows, prepare
 from ship_geo.jobs import Job, measure, open_source
 from ship_geo.nn import Ship
 from ship_geo.nn.ship import ShipConfig
@@ -88,6 +88,7 @@ def sharpen_by_gdal(vrt: Path, scene: BenchScene, output: Path) -> None:
 
 def sharpen_by_package(model: str, how: dict[str, str], scene: BenchScene, output: Path) -> None:
     """Do what a user does."""
+    forget_windows()  # else a second turn would find the windows of the first
     pansharpen_scene(**scene.arguments, **how, model=model, output=output, overwrite=True, progress=False).close()
 
 

@@ -83,16 +83,34 @@ def cli() -> None:
 @click.option("--model", default="auto", show_default=True, help="See `ship-geo models`; or the path of a checkpoint.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
 @click.option("--precision", default="auto", show_default=True, help="auto, float32 or bfloat16.")
+@click.option(
+    "--register",
+    type=click.Choice(["auto", "report", "off"]),
+    default="report",
+    show_default=True,
+    help="The shift between PAN and MS: correct it, report it, or do not look.",
+)
+@click.option(
+    "--radiometry",
+    type=click.Choice(["dn", "radiance", "toa"]),
+    default="dn",
+    show_default=True,
+    help="Values of the result: DN, W m-2 sr-1 um-1, or reflectance.",
+)
+@click.option("--stac", is_flag=True, help="Write a STAC Item beside OUT.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done.")
 @click.option("-q", "--quiet", is_flag=True, help="Show neither progress nor a summary.")
 @common_options
 def pansharpen(**options: Any) -> None:
-    """Sharpen SOURCE: a folder with one PAN / MS pair, either file of a pair, or a stack whose PAN band is named."""
+    """Sharpen SOURCE: a delivery (folder, archive or any file of it), either file of a pair, or a stack."""
     chosen = selection(options)
-    how = {name: options[name] for name in ("model", "device", "precision")}
+    how = {name: options[name] for name in ("model", "device", "precision", "radiometry", "register")}
     if options["dry_run"]:
-        _plan({**chosen, **how}, as_json=options["as_json"])
+        _plan(
+            {**chosen, **how, "output": options["output"], "overwrite": options["overwrite"]},
+            as_json=options["as_json"],
+        )
         return
     output = options["output"]
     if output is None:
@@ -101,7 +119,12 @@ def pansharpen(**options: Any) -> None:
     from ship_geo.api import pansharpen_scene
 
     with pansharpen_scene(
-        **chosen, **how, output=output, overwrite=options["overwrite"], progress=not options["quiet"]
+        **chosen,
+        **how,
+        output=output,
+        overwrite=options["overwrite"],
+        stac=options["stac"],
+        progress=not options["quiet"],
     ) as fused:
         record = json.loads(fused.attrs["ship_geo_record"])
         result = {
@@ -148,9 +171,30 @@ def info(**options: Any) -> None:
 
     scene = open_scene(**selection(options))
     if options["as_json"]:
-        echo_json(scene.to_dict())
+        echo_json(scene.record())
     else:
         click.echo(scene.describe())
+
+
+@cli.command(cls=Command)
+@click.argument("folder")
+@click.option("-o", "--output", metavar="OUT", help="Write the table, too: .gpkg, .geojson or .parquet.")
+@click.option("--unpack", is_flag=True, help="Look into compressed archives, too.")
+@common_options
+def find(folder: str, **options: Any) -> None:
+    """List the scenes below FOLDER, and those that cannot be opened with the reason."""
+    from ship_geo.catalog import find_scenes, write_catalog
+
+    found = find_scenes(folder, unpack=options["unpack"])
+    if options["output"]:
+        write_catalog(found, options["output"])
+    if options["as_json"]:
+        click.echo(found.to_json(drop_id=True))
+        return
+    for row in found.itertuples():
+        what = f"cannot be opened: {row.problem}" if row.problem else f"{row.sensor}, {row.time or 'time not known'}"
+        click.echo(f"{row.name}  {what}")
+    click.echo(f"{len(found)} scenes, {int((found.problem != '').sum())} of them cannot be opened")
 
 
 _MEANING = {

@@ -9,6 +9,22 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_OPENING = (
+    "product",
+    "time",
+    "missing",
+    "follow_links",
+    "scratch",
+    "max_unpacked",
+    "geometry",
+    "dem",
+    "geoid",
+    "crs",
+    "resolution",
+    "ratio",
+    "assume_aligned",
+)
+
 
 def _decorate(function: F, *decorators: Callable[[F], F]) -> F:
     for decorator in reversed(decorators):
@@ -34,6 +50,23 @@ def pair_options(function: F) -> F:
         click.option("--ms", metavar="M", multiple=True, help="MS file; several files of one band each: repeat."),
         sensor_option,
         click.option("--bands", metavar="B,G,…", help="Roles of the MS bands in file order, e.g. blue,green,red,nir."),
+        click.option("--product", metavar="NAME", help="Part of the name of the product, where there are several."),
+        click.option("--time", metavar="TIME", help="Acquisition, ISO 8601, where the files do not tell it."),
+        click.option("--missing", type=click.Choice(["raise", "mask"]), help="Missing tiles: refuse, or mask."),
+        click.option("--follow-links", is_flag=True, help="Allow links that leave the delivery."),
+        click.option("--scratch", metavar="DIR", help="Where a .tar.gz is unpacked."),
+        click.option("--max-unpacked", type=int, metavar="BYTES", help="Most that may be unpacked; 64 GiB."),
+        click.option(
+            "--geometry",
+            type=click.Choice(["auto", "sensor", "ortho"]),
+            help="Products with RPC only: as seen by PAN (auto), or brought onto a map (ortho).",
+        ),
+        click.option("--dem", metavar="FILE|M", help="Heights for --geometry: a raster, or metres."),
+        click.option("--geoid", type=float, metavar="M", help="Metres added to the heights of the DEM."),
+        click.option("--crs", metavar="CRS", help="CRS for --geometry ortho; UTM by default."),
+        click.option("--resolution", type=float, metavar="SIZE", help="PAN pixel size for --geometry ortho."),
+        click.option("--ratio", type=int, metavar="K", help="Original ratio of MS that was interpolated to PAN."),
+        click.option("--assume-aligned", is_flag=True, help="A raster without CRS covers the ground of the other."),
     )
 
 
@@ -49,7 +82,23 @@ def selection(options: dict[str, Any]) -> dict[str, Any]:
         msg = "say which scene: either SOURCE, or --pan and --ms"
         raise click.UsageError(msg)
     roles = None if bands is None else [role.strip() for role in bands.split(",")]
-    return {"source": source, "pan": pan, "ms": one_or_many(ms), "sensor": options.pop("sensor"), "bands": roles}
+    opening = {name: options.pop(name) for name in _OPENING}
+    return {
+        "source": source,
+        "pan": pan,
+        "ms": one_or_many(ms),
+        "sensor": options.pop("sensor"),
+        "bands": roles,
+        **{name: value for name, value in opening.items() if value not in (None, False)},
+        **({} if opening["dem"] is None else {"dem": _height_or_path(opening["dem"])}),
+    }
+
+
+def _height_or_path(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def one_or_many(paths: tuple[str, ...]) -> str | list[str] | None:

@@ -16,12 +16,12 @@ from typing import Any, TypeVar
 import numpy as np
 from affine import Affine
 
-from ship_geo.errors import ProductError
+from ship_geo.errors import GridError, ProductError
 from ship_geo.grids import Grid
 from ship_geo.products.product import LayerFiles
 from ship_geo.products.roles import find_roles
 from ship_geo.products.stacks import Lattice, find_lattice
-from ship_geo.raster import BandRef, RasterInfo, RasterReader, Tile, Values, to_dtype
+from ship_geo.raster import BandRef, RasterInfo, RasterReader, Tile, Values, Warp, to_dtype
 from ship_geo.sensors import Sensor
 
 _SAMPLE_SIZE = 128
@@ -59,6 +59,10 @@ class Layer:
         Pixel (row, col) is file pixel ``origin + step * (row, col)``.
     tiles
         Files of a mosaic, whose index file then stands in `files`; empty for plain rasters.
+    warp
+        How the files are brought onto `grid` as they are read; None: they lie on it.
+    files_shape
+        Rows and columns of the files, where they are warped.
     """
 
     files: tuple[BandRef, ...]
@@ -74,6 +78,8 @@ class Layer:
     step: tuple[int, int] = (1, 1)
     origin: tuple[int, int] = (0, 0)
     tiles: tuple[Tile, ...] = ()
+    warp: Warp | None = None
+    files_shape: tuple[int, int] | None = None
 
     @property
     def n_band(self) -> int:
@@ -95,7 +101,22 @@ class Layer:
             step=self.step,
             origin=self.origin,
             tiles=self.tiles,
+            warp=self.warp,
+            files_shape=self.files_shape,
         )
+
+    def warped(self, warp: Warp) -> Layer:
+        """Return the layer on the target grid of a warp.
+
+        Raises
+        ------
+        GridError
+            When the layer is replicated: its native pixels cannot be warped.
+        """
+        if self.step != (1, 1):
+            msg = f"a replicated layer cannot be warped, got {self.files[0].path}; write its native pixels to a file first"
+            raise GridError(msg)
+        return replace(self, grid=warp.target, warp=warp, files_shape=self.files_shape or self.grid.shape)
 
     def select(self, places: Sequence[int]) -> Layer:
         """Return the layer with these bands only, given by their positions from 0."""
@@ -117,6 +138,7 @@ class Layer:
         """Return the layer as values that JSON can hold; `from_dict` is the inverse."""
         plan = {name: getattr(self, name) for name in self.__dataclass_fields__}
         plan["files"] = [[ref.path, ref.band] for ref in self.files]
+        plan["warp"] = None if self.warp is None else self.warp.to_dict()
         plan["tiles"] = [[tile.path, tile.row, tile.col, list(tile.shape)] for tile in self.tiles]
         plan["grid"] = {
             "shape": list(self.grid.shape),
@@ -136,6 +158,7 @@ class Layer:
         grid = plan["grid"]
         fields["files"] = tuple(BandRef(path, band) for path, band in plan["files"])
         fields["tiles"] = tuple(Tile(path, row, col, tuple(shape)) for path, row, col, shape in plan["tiles"])
+        fields["warp"] = None if plan["warp"] is None else Warp.from_dict(plan["warp"])
         fields["grid"] = Grid((grid["shape"][0], grid["shape"][1]), Affine(*grid["transform"]), grid["crs"])
         fields["nodata"] = None if plan["nodata"] is None else float(plan["nodata"])
         return cls(**fields)

@@ -10,6 +10,7 @@ from ship_geo.raster.handles import is_remote, local_file
 from ship_geo.raster.inspection import inspect, inspect_mosaic
 from ship_geo.raster.reader import RasterReader
 from ship_geo.raster.values import find_valid, to_dtype
+from ship_geo.raster.warp import Warp
 
 __all__ = [
     "BandRef",
@@ -18,6 +19,7 @@ __all__ = [
     "RasterReader",
     "Tile",
     "Values",
+    "Warp",
     "find_valid",
     "inspect",
     "inspect_mosaic",

@@ -1,5 +1,7 @@
 """Open files: the one driver that the first bytes call for, and GDAL's options for files that are elsewhere.
 
+How files behind a network are read nevertheless when connections drop: see `ship_geo.raster.network`.
+
 The convention that could surprise: a ``.tif`` that holds VRT text is refused instead of reading the files it names.
 """
 
@@ -9,7 +11,7 @@ import re
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
 from ship_geo.errors import ProductError
+from ship_geo.raster.network import is_network, network_message, network_options, persist, whole_header
 
 _DRIVERS = {
     b"II*\x00": "GTiff",
@@ -28,11 +31,7 @@ _DRIVERS = {
     b"NITF": "NITF",
 }
 _REMOTE_DRIVERS = {".jp2": "JP2OpenJPEG", ".j2k": "JP2OpenJPEG", ".ntf": "NITF", ".nitf": "NITF"}
-_REMOTE_OPTIONS = {
-    "GDAL_HTTP_MAX_RETRY": "4",
-    "GDAL_HTTP_RETRY_DELAY": "1",
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-}
+_REMOTE_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
 _ARCHIVE = re.compile(r"/vsi(?:zip|tar)/(?:\{(.+)\}/.*|(.+))", re.DOTALL)
 _OPEN_LOCK = threading.Lock()  # the filters of `warnings` belong to the process, not to the thread
 
@@ -63,9 +62,9 @@ def opened(path: str) -> Iterator[Any]:
         When it cannot be opened.
     """
     try:
-        dataset = open_raster(path)
+        dataset = persist(path, lambda: open_raster(path))
     except RasterioIOError as error:
-        raise ProductError(unreadable(path, error)) from error
+        raise ProductError(unreadable(path, error)) from (None if is_network(path) else error)
     with gdal_options(path), dataset:
         yield dataset
 
@@ -83,11 +82,24 @@ def open_raster(path: str) -> Any:
     driver = _remote_driver(path) if is_remote(path) else _local_driver(Path(path))
     with _OPEN_LOCK, warnings.catch_warnings(), gdal_options(path):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # sensor-geometry products are legal; scenes check
-        return rasterio.open(path, driver=driver)
+        if not is_network(path):
+            return rasterio.open(path, driver=driver)
+        return _open_whole(path, driver)
+
+
+def _open_whole(path: str, driver: str) -> Any:
+    with ExitStack() as stack:
+        with whole_header():
+            dataset = stack.enter_context(rasterio.open(path, driver=driver))
+            _ = dataset.mask_flag_enums  # goes on through all directories
+        stack.pop_all()
+        return dataset
 
 
 def gdal_options(path: str) -> Any:
     """Return the environment in which GDAL is to open and read a file."""
+    if is_network(path):
+        return rasterio.Env(**network_options())
     return rasterio.Env(**_REMOTE_OPTIONS) if is_remote(path) else rasterio.Env()
 
 
@@ -133,5 +145,7 @@ def _read_head(path: Path) -> bytes:
 
 def unreadable(path: str, error: Exception) -> str:
     """Return the message for a file that GDAL cannot read."""
+    if is_network(path):
+        return network_message(path, error)
     reason = error.__cause__ or error
     return f"a raster must be readable, got {path} ({reason}); it may be damaged: copy or download it again"

@@ -17,7 +17,13 @@ from ship_geo.errors import ProductError
 from ship_geo.raster.facts import BandRef, Mask, Tile, Values
 from ship_geo.raster.handles import gdal_options, open_raster, unreadable
 from ship_geo.raster.mosaic import open_mosaic
+from ship_geo.raster.network import forgetting, is_final, is_network, persist
 from ship_geo.raster.values import find_valid
+from ship_geo.raster.warp import Warp, open_warped, read_warped
+
+Span = tuple[int, int]
+
+_SMALL_WINDOW = 256  # pixels; larger ones are halved when a connection drops
 
 
 class RasterReader:
@@ -39,10 +45,14 @@ class RasterReader:
         Reader pixel (row, col) is file pixel ``origin + step * (row, col)``: (1, 1) and (0, 0) read every pixel.
     tiles
         Files of a mosaic, of which `bands` then name the index file.
+    warp
+        How the files come onto another grid, of `shape`; excludes `step` and `origin`.
+    files_shape
+        Rows and columns of the mosaic, where it is warped.
 
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a layer keeps, by keyword
         self,
         bands: Sequence[BandRef],
         shape: tuple[int, int],
@@ -52,6 +62,8 @@ class RasterReader:
         step: tuple[int, int] = (1, 1),
         origin: tuple[int, int] = (0, 0),
         tiles: Sequence[Tile] = (),
+        warp: Warp | None = None,
+        files_shape: tuple[int, int] | None = None,
     ) -> None:
         self.bands = tuple(bands)
         self.shape = shape
@@ -60,6 +72,9 @@ class RasterReader:
         self.step = step
         self.origin = origin
         self.tiles = tuple(tiles)
+        self.warp = warp
+        self.files_shape = files_shape or shape
+        self._forgets = False  # whether GDAL's memory of files behind a network is not to be trusted
         self._lock = threading.Lock()
         self._idle: list[dict[str, Any]] = []
         self._owner = getpid()
@@ -72,7 +87,7 @@ class RasterReader:
     @cached_property
     def dtype(self) -> np.dtype[Any]:
         """Data type of the values."""
-        with self._handles() as handles:
+        with self._told_errors(), self._handles() as handles:
             kind: np.dtype[Any] = np.dtype(next(iter(handles.values())).dtypes[0])
         return kind
 
@@ -120,7 +135,31 @@ class RasterReader:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _lock=threading.Lock(), _idle=[], _owner=getpid())
 
-    def _read_inside(self, rows: tuple[int, int], cols: tuple[int, int]) -> tuple[Values, Mask]:
+    def _read_inside(self, rows: Span, cols: Span) -> tuple[Values, Mask]:
+        with self._told_errors():
+            return self._read_patiently(rows, cols)
+
+    def _read_patiently(self, rows: Span, cols: Span) -> tuple[Values, Mask]:
+        """Read a window; where a connection drops, again in smaller and smaller parts, so that what came is kept."""
+        if not is_network(self._first_file):
+            return self._read_once(rows, cols)
+        axis, halves = _halves(rows, cols)
+        if len(halves) == 1:
+            return persist(self._first_file, lambda: self._read_once(rows, cols))
+        try:
+            return self._read_once(rows, cols)
+        except RasterioIOError as error:
+            if is_final(error):
+                raise
+        parts = [self._read_patiently(*half) for half in halves]
+        values, valid = (np.concatenate(kind, axis=axis) for kind in zip(*parts, strict=True))
+        return values, valid
+
+    def _read_once(self, rows: Span, cols: Span) -> tuple[Values, Mask]:
+        if self.warp is not None:
+            window = Window(cols[0], rows[0], cols[1] - cols[0], rows[1] - rows[0])
+            with self._handles() as handles:
+                return read_warped(handles[self.bands[0].path], window)
         window = _file_window(rows, cols, self.step, self.origin)
         thin = np.s_[:, :: self.step[0], :: self.step[1]]
         parts: list[Values] = [np.empty(0)] * self.n_band
@@ -143,7 +182,37 @@ class RasterReader:
         return self.tiles[0].path if self.tiles else self.bands[0].path
 
     def _open(self, path: str) -> Any:
+        if self.warp is not None:
+            return open_warped(
+                self.bands,
+                self.warp,
+                nodata=self.nodata,
+                has_mask=self.has_mask,
+                tiles=self.tiles,
+                shape=self.files_shape,
+            )
         return open_mosaic(self.tiles, self.shape) if self.tiles else open_raster(path)
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        """Names of the handles: one for all files that GDAL joins."""
+        names = tuple(dict.fromkeys(ref.path for ref in self.bands))
+        return names if self.warp is None else names[:1]
+
+    def _open_patiently(self, path: str) -> Any:
+        name = self._first_file if self.tiles else path
+        try:
+            return persist(name, lambda: self._open(path))
+        except RasterioIOError as error:
+            raise _error(name, error) from (None if is_network(name) else error)
+
+    @contextmanager
+    def _told_errors(self) -> Iterator[None]:
+        name = self._first_file
+        try:
+            yield
+        except RasterioIOError as error:
+            raise _error(name, error) from (None if is_network(name) else error)
 
     @contextmanager
     def _handles(self) -> Iterator[dict[str, Any]]:
@@ -152,19 +221,35 @@ class RasterReader:
         with self._lock:
             handles = self._idle.pop() if self._idle else {}
         try:
-            for ref in self.bands:
-                if ref.path not in handles:
-                    handles[ref.path] = self._open(ref.path)
-            with gdal_options(self._first_file):
+            with gdal_options(self._first_file), forgetting(enabled=self._forgets):
+                for path in self._names:
+                    if path not in handles:
+                        handles[path] = self._open_patiently(path)
                 yield handles
-        except RasterioIOError as error:
+        except BaseException as error:
             _close(handles)
-            raise ProductError(unreadable(self.bands[0].path, error)) from error
-        except BaseException:
-            _close(handles)
+            if isinstance(error, RasterioIOError) and is_network(self._first_file):
+                self._forgets = True
+                self.close()  # the other handles share what GDAL remembers
             raise
         with self._lock:
             self._idle.append(handles)
+
+
+def _error(path: str, error: RasterioIOError) -> ProductError:
+    return ProductError(unreadable(path, error))
+
+
+def _halves(rows: Span, cols: Span) -> tuple[int, list[tuple[Span, Span]]]:
+    """Return both halves of a window along its longer side, and their axis in (band, row, col)."""
+    n_row, n_col = rows[1] - rows[0], cols[1] - cols[0]
+    if max(n_row, n_col) <= _SMALL_WINDOW:
+        return 0, [(rows, cols)]
+    if n_row >= n_col:
+        middle = (rows[0] + rows[1]) // 2
+        return 1, [((rows[0], middle), cols), ((middle, rows[1]), cols)]
+    middle = (cols[0] + cols[1]) // 2
+    return 2, [(rows, (cols[0], middle)), (rows, (middle, cols[1]))]
 
 
 def _close(handles: dict[str, Any]) -> None:

@@ -1,0 +1,182 @@
+"""Measuring the shift between PAN and MS of a scene: which windows are read, and that they are few.
+
+The estimate itself is `ship_geo.register`. At most `MAX_READS` windows are read however large the scene is, so this
+takes a second or two. The convention that could surprise: a shift is corrected by moving the grid of MS, never its
+pixels, so nothing is resampled twice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import Literal
+from warnings import warn
+
+import numpy as np
+
+from ship_geo._typing import Box, RowCol, Shape
+from ship_geo.data.reader import FilePairReader, PairReader
+from ship_geo.register import BORDER, Shift, WindowPair, estimate_shift, moved_grid
+from ship_geo.scene import Scene
+from ship_geo.stats import spread
+
+N_WINDOW = 20
+"""Windows that are compared."""
+
+MAX_READS = 60
+"""Windows that are looked at, where many hold nodata."""
+
+SIDES = (40, 64)
+"""Smallest and largest side of a window, MS pixels: a quarter of the scene within these."""
+
+MIN_USABLE = 0.3
+"""Share of valid pixels below which another window is taken instead."""
+
+LARGE = 0.5
+"""Shift from which on it can be seen in the result, PAN pixels: colours leave their edges."""
+
+
+def register_scene(scene: Scene, how: Literal["auto", "report", "off"] = "auto") -> Scene:
+    """Measure the shift between PAN and MS of a scene, and correct it on request.
+
+    Parameters
+    ----------
+    scene
+        The scene.
+    how
+        ``"auto"`` moves the grid of MS where the shift may be believed and is at least `LARGE`, ``"report"`` warns
+        there, ``"off"`` returns the scene as it is.
+
+    Returns
+    -------
+    Scene
+        With the measured `shift` and, where the grid of MS was moved, a note.
+
+    Warns
+    -----
+    UserWarning
+        When the shift is large and not corrected, or the bands are shifted against each other.
+
+    Raises
+    ------
+    ProductError
+        When a file cannot be read.
+    """
+    if how == "off":
+        return scene
+    shift = measure_scene_shift(scene)
+    scene = replace(scene, shift=shift)
+    off = f"({-shift.row:+.2f}, {-shift.col:+.2f}) MS pixels (row, col) off PAN"
+    if max(scene.pair.ratio) * shift.band_spread >= 2 * LARGE:
+        bands = f"MS bands should lie alike, got shifts {shift.band_spread:.2f} MS pixels apart"
+        warn(f"{bands}; one shift cannot fit all of them", UserWarning, stacklevel=3)
+    if not _is_large(shift, scene.pair.ratio):
+        return scene
+    if how == "report":
+        warn(f'MS should lie on PAN, got it {off}; correct it with register="auto"', UserWarning, stacklevel=3)
+        return scene
+    layer = replace(scene.ms, grid=moved_grid(scene.ms.grid, (shift.row, shift.col)))
+    return replace(scene, ms=layer, notes=(*scene.notes, f"MS lay {off}: its grid was moved"))
+
+
+def _is_large(shift: Shift, ratio: RowCol) -> bool:
+    return shift.is_confident and math.hypot(shift.row * ratio[0], shift.col * ratio[1]) >= LARGE
+
+
+def measure_scene_shift(scene: Scene) -> Shift:
+    """Measure the shift that is left between PAN and MS of a scene.
+
+    Parameters
+    ----------
+    scene
+        The scene; at most `MAX_READS` windows of it are read.
+
+    Returns
+    -------
+    Shift
+        How far the content of MS must be moved to lie on PAN, MS pixels.
+
+    Raises
+    ------
+    ProductError
+        When a file cannot be read.
+    """
+    with closing(FilePairReader(scene)) as reader:
+        return measure_shift(reader, scene.pair.ratio, scene.sensor.gnyq_ms)
+
+
+def measure_shift(reader: PairReader, ratio: RowCol, gnyq_ms: Sequence[float]) -> Shift:
+    """Measure the shift that is left between PAN and MS of a pair.
+
+    Parameters
+    ----------
+    reader
+        Reads blocks of the pair.
+    ratio
+        MS / PAN pixel size (row, col).
+    gnyq_ms
+        MTF gain at Nyquist of each band; a default serves as well.
+
+    Returns
+    -------
+    Shift
+        How far the content of MS must be moved to lie on PAN, MS pixels.
+    """
+    return estimate_shift(list(_usable_windows(reader, ratio)), gnyq_ms)
+
+
+def _usable_windows(reader: PairReader, ratio: RowCol) -> Iterator[WindowPair]:
+    """Read windows until enough of them show something; at the end those that show little, for what they are worth."""
+    blocks = choose_blocks(reader.shape, ratio)
+    poor, n_good = list[WindowPair](), 0
+    for index in _reading_order(len(blocks)):
+        window = _read(reader, blocks[index], ratio)
+        if window.usable < MIN_USABLE:
+            poor.append(window)
+            continue
+        yield window
+        n_good += 1
+        if n_good == N_WINDOW:
+            return
+    yield from sorted(poor, key=lambda window: -window.usable)[: N_WINDOW - n_good]
+
+
+def _reading_order(n_block: int) -> list[int]:
+    """Evenly spread blocks first, then as evenly spread ones in case that the first hold nodata."""
+    return list(dict.fromkeys([*spread(n_block, N_WINDOW), *spread(n_block, MAX_READS)]))[:MAX_READS]
+
+
+def choose_blocks(shape: Shape, ratio: RowCol) -> list[Box]:
+    """Lay windows side by side over an output grid, from edge to edge.
+
+    Parameters
+    ----------
+    shape
+        Rows and columns of the output grid.
+    ratio
+        MS / PAN pixel size (row, col).
+
+    Returns
+    -------
+    list of Box
+        (row0, row1, col0, col1), row by row; one block where the scene is smaller than a window.
+    """
+    n_ms = [n / size for n, size in zip(shape, ratio, strict=True)]
+    side = min(max(min(n_ms) / 4, SIDES[0]), SIDES[1])
+    rows, cols = (_lay(n, min(n, round(side * size))) for n, size in zip(shape, ratio, strict=True))
+    return [(*row, *col) for row in rows for col in cols]
+
+
+def _lay(length: int, window: int) -> list[tuple[int, int]]:
+    starts = np.linspace(0, length - window, length // window).round().astype(int).tolist()
+    return [(start, start + window) for start in starts]
+
+
+def _read(reader: PairReader, block: Box, ratio: RowCol) -> WindowPair:
+    """Read a block with what lies around it, as far as PAN is searched."""
+    row0, row1, col0, col1 = block
+    rows, cols = (math.ceil((BORDER + 1) * size) for size in ratio)
+    sample = reader.read(row0 - rows, row1 + rows, col0 - cols, col1 + cols, 0)
+    return WindowPair(sample.ms, sample.ms_valid, sample.pan, sample.pan_valid, sample.ratio, sample.phase)
