@@ -11,13 +11,13 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from itertools import pairwise
 from typing import Literal
 from warnings import warn
 
-import numpy as np
-
-from ship_geo._typing import Box, RowCol, Shape
+from ship_geo._typing import RowCol, Shape
 from ship_geo.data.reader import FilePairReader, PairReader
+from ship_geo.grids import Span
 from ship_geo.register import BORDER, Shift, WindowPair, estimate_shift, moved_grid
 from ship_geo.scene import Scene
 from ship_geo.stats import spread
@@ -129,10 +129,10 @@ def measure_shift(reader: PairReader, ratio: RowCol, gnyq_ms: Sequence[float]) -
 
 def _usable_windows(reader: PairReader, ratio: RowCol) -> Iterator[WindowPair]:
     """Read windows until enough of them show something; at the end those that show little, for what they are worth."""
-    blocks = choose_blocks(reader.shape, ratio)
+    rows, cols = lay_windows(reader.shape, ratio)
     poor, n_good = list[WindowPair](), 0
-    for index in _reading_order(len(blocks)):
-        window = _read(reader, blocks[index], ratio)
+    for index in _reading_order(len(rows) * len(cols)):
+        window = _read(reader, rows[index // len(cols)], cols[index % len(cols)], ratio)
         if window.usable < MIN_USABLE:
             poor.append(window)
             continue
@@ -148,7 +148,7 @@ def _reading_order(n_block: int) -> list[int]:
     return list(dict.fromkeys([*spread(n_block, N_WINDOW), *spread(n_block, MAX_READS)]))[:MAX_READS]
 
 
-def choose_blocks(shape: Shape, ratio: RowCol) -> list[Box]:
+def lay_windows(shape: Shape, ratio: RowCol) -> tuple[list[Span], list[Span]]:
     """Lay windows side by side over an output grid, from edge to edge.
 
     Parameters
@@ -160,23 +160,22 @@ def choose_blocks(shape: Shape, ratio: RowCol) -> list[Box]:
 
     Returns
     -------
-    list of Box
-        (row0, row1, col0, col1), row by row; one block where the scene is smaller than a window.
+    rows, cols
+        (start, stop) of the windows along either axis; one where the axis is shorter than two windows.
     """
-    n_ms = [n / size for n, size in zip(shape, ratio, strict=True)]
-    side = min(max(min(n_ms) / 4, SIDES[0]), SIDES[1])
-    rows, cols = (_lay(n, min(n, round(side * size))) for n, size in zip(shape, ratio, strict=True))
-    return [(*row, *col) for row in rows for col in cols]
+    side = min(max(min(shape[0] / ratio[0], shape[1] / ratio[1]) / 4, SIDES[0]), SIDES[1])
+    rows, cols = (_lay(n, round(side * size)) for n, size in zip(shape, ratio, strict=True))
+    return rows, cols
 
 
-def _lay(length: int, window: int) -> list[tuple[int, int]]:
-    starts = np.linspace(0, length - window, length // window).round().astype(int).tolist()
-    return [(start, start + window) for start in starts]
+def _lay(length: int, window: int) -> list[Span]:
+    n_window = max(1, length // window)
+    edges = [length * index // n_window for index in range(n_window + 1)]
+    return list(pairwise(edges))
 
 
-def _read(reader: PairReader, block: Box, ratio: RowCol) -> WindowPair:
-    """Read a block with what lies around it, as far as PAN is searched."""
-    row0, row1, col0, col1 = block
-    rows, cols = (math.ceil((BORDER + 1) * size) for size in ratio)
-    sample = reader.read(row0 - rows, row1 + rows, col0 - cols, col1 + cols, 0)
+def _read(reader: PairReader, rows: Span, cols: Span, ratio: RowCol) -> WindowPair:
+    """Read a window with what lies around it, as far as PAN is searched."""
+    down, right = (math.ceil((BORDER + 1) * size) for size in ratio)
+    sample = reader.read(rows[0] - down, rows[1] + down, cols[0] - right, cols[1] + right, 0)
     return WindowPair(sample.ms, sample.ms_valid, sample.pan, sample.pan_valid, sample.ratio, sample.phase)

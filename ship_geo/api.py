@@ -151,7 +151,8 @@ def _write(job: Job, chunks: Chunks, output: PathLike, *, overwrite: bool, stac:
         record = write_job(job, writer, blocks, advance)
     if stac:
         write_item(output, job.scene, facts, overwrite=overwrite)
-    return _reopen(Path(output), job, json.dumps(asdict(record)))
+    told = {"shift": facts["shift"], "warnings": list(job.scene.warnings), **asdict(record)}
+    return _reopen(Path(output), job, json.dumps(told))
 
 
 def _reopen(path: Path, job: Job, record: str) -> xr.DataArray:

@@ -220,6 +220,8 @@ class Rpc:
                 raise ProductError(msg)
             if text is not None:
                 numbers = _read_numbers(tag, text, source)
+                if name in _ERRORS and numbers[0] < 0:
+                    continue  # GDAL writes -1 where an error is not known
                 values[name] = tuple(numbers) if name in _POLYNOMIALS else numbers[0]
         return cls._build(values, source)
 

@@ -121,14 +121,6 @@ def pan_with_three_bands(kitchen: Kitchen) -> Case:
     return Case(ProductError, text, kitchen.pair(pan=np.random.default_rng(0).integers(1, 999, (3, 96, 96))).pan)
 
 
-def swapped(kitchen: Kitchen) -> Case:
-    pair = kitchen.pair()
-    options = {"ms": pair.pan, "pan": pair.ms}
-    return Case(
-        ProductError, r"PAN must have one band, got 4 .* look swapped: exchange `ms` and `pan`", options=options
-    )
-
-
 def ms_finer_than_pan(kitchen: Kitchen) -> Case:
     pair = kitchen.pair(ms=np.random.default_rng(0).integers(1, 999, (4, 96, 96)), ratio=0.5)
     return Case(GridError, r"PAN must be finer than MS, got ratio \(0.5, 0.5\); check whether", pair.pan)
@@ -272,7 +264,6 @@ CASES = [
     other_crs,
     no_overlap,
     pan_with_three_bands,
-    swapped,
     ms_finer_than_pan,
     ms_as_fine_as_pan,
     unknown_sensor,

@@ -3,7 +3,6 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import http_files
 import numpy as np
@@ -29,7 +28,7 @@ def no_thread_is_left():
 
 @pytest.fixture
 def short_waits(monkeypatch):
-    monkeypatch.setattr(network, "_WAITS", (0.01, 0.01, 0.01, 0.01))
+    monkeypatch.setattr(network, "_WAITS", (0.01,) * 6)
     monkeypatch.setenv("GDAL_HTTP_RETRY_DELAY", "0.01")
 
 
@@ -167,7 +166,7 @@ def test_header_that_arrives_in_part_costs_no_tag(large, folder, wanted):
         (404, r"must exist, got http://127\.0\.0\.1:\d+/large\.tif \(HTTP response code: 404\); check the address"),
         (403, r"must be open to you, got http://127\.0\.0\.1:\d+/large\.tif \(.*403\); check the credentials"),
         (401, r"must be open to you, got http://127\.0\.0\.1:\d+/large\.tif \(.*401\); check the credentials"),
-        (500, r"must be readable, got http://127\.0\.0\.1:\d+/large\.tif \(.*500, after 5 tries\); check the network"),
+        (500, r"must be readable, got http://127\.0\.0\.1:\d+/large\.tif \(.*500, after 7 tries\); check the network"),
     ],
 )
 def test_refusals_of_a_server_are_told_apart(large, folder, status, message):
@@ -227,7 +226,7 @@ def test_curl_path_is_read(large, folder):
 def test_mosaic_behind_a_failing_server_is_read(large, folder):
     from ship_geo.raster import Tile
 
-    with serve(folder, every(3, CUT)) as server:
+    with serve(folder, every(8, CUT)) as server:
         tiles = [Tile(server.url(f"large.tif?{i}"), 0, 2048 * i, (2048, 2048)) for i in range(2)]
         with RasterReader([BandRef("index.til", 1)], (2048, 4096), tiles=tiles) as reader:
             values, _ = reader.read(100, 200, 2000, 2100)

@@ -132,9 +132,11 @@ def pansharpen(**options: Any) -> None:
             "shape": list(fused.shape),
             "dtype": str(fused.dtype),
             "bands": [str(name) for name in fused.coords["band"].to_numpy()],
-            **{key: fused.attrs[key] for key in ("sensor", "model", "model_digest")},
+            **{key: fused.attrs[key] for key in ("sensor", "geometry", "radiometry", "model", "model_digest")},
             **record,
         }
+    for text in record["warnings"]:
+        show_warning(text)
     if options["as_json"]:
         echo_json(result)
     elif not options["quiet"]:
@@ -159,17 +161,26 @@ def _summary(result: Mapping[str, Any]) -> str:
     ]
     counts = {"n_clipped": "values clipped", "n_moved": "values moved off nodata", "n_invalid": "pixels without data"}
     parts += [f"{result[key]} {text}" for key, text in counts.items() if result.get(key)]
+    shift = result["shift"]
+    if shift is not None:
+        parts.append(f"MS lay ({-shift['row']:+.2f}, {-shift['col']:+.2f}) MS pixels off PAN")
+        parts[-1] += f", confidence {shift['confidence']:.2f}"
     return "; ".join(parts)
 
 
 @cli.command(cls=Command)
 @pair_options
+@click.option("--shift", is_flag=True, help="Measure the shift between PAN and MS, too.")
 @common_options
 def info(**options: Any) -> None:
     """Show what SOURCE is: bands, grids, sensor, and what is odd about it."""
     from ship_geo.scene import open_scene
 
     scene = open_scene(**selection(options))
+    if options["shift"]:
+        from ship_geo.alignment import register_scene  # loads torch
+
+        scene = register_scene(scene, "report")
     if options["as_json"]:
         echo_json(scene.record())
     else:

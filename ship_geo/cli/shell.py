@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import signal
 import threading
 import traceback
@@ -17,6 +18,7 @@ from ship_geo.errors import ArgumentError, ShipGeoError
 
 USAGE, FAILURE, INTERRUPTED, TERMINATED = 2, 1, 130, 143
 
+_ARGUMENT = re.compile(r"(?P<tick>`?)\b(?P<name>[a-z_]+)=(?P<value>(?:'[^']*'|\"[^\"]*\"|True)?)(?P=tick)(?![\w.])")
 _BUG_HINT = "this is a fault of ship-geo: run again with --debug, and please report what it shows"
 
 
@@ -59,12 +61,26 @@ class Command(click.Command):
 
 
 def _fail(ctx: click.Context, error: Exception, message: str, code: int) -> NoReturn:
+    message = _in_options(message, {param.name: param for param in ctx.command.params})
     if ctx.params.get("debug"):
         click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
     click.echo(f"Error: {message}", err=True)
     if ctx.params.get("as_json"):
         echo_json({"error": {"type": type(error).__name__, "message": message, "exit_code": code}})
     ctx.exit(code)
+
+
+def _in_options(message: str, options: Mapping[str | None, click.Parameter]) -> str:
+    """Write the arguments that a message names as the options of the command."""
+
+    def option(match: re.Match[str]) -> str:
+        name, value = match.group("name"), match.group("value").strip("'\"")
+        known = options.get(name)
+        if known is None or not isinstance(known, click.Option):
+            return match.group()
+        return known.opts[-1] if value in ("", "True") or known.is_flag else f"{known.opts[-1]} {value}"
+
+    return _ARGUMENT.sub(option, message)
 
 
 def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

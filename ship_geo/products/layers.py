@@ -114,7 +114,7 @@ class Layer:
             When the layer is replicated: its native pixels cannot be warped.
         """
         if self.step != (1, 1):
-            msg = f"a replicated layer cannot be warped, got {self.files[0].path}; write its native pixels to a file first"
+            msg = f"a replicated layer cannot be warped, got {self.files[0].path}; write its native pixels to a file"
             raise GridError(msg)
         return replace(self, grid=warp.target, warp=warp, files_shape=self.files_shape or self.grid.shape)
 

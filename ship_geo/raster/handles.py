@@ -11,7 +11,7 @@ import re
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
 from ship_geo.errors import ProductError
-from ship_geo.raster.network import is_network, network_message, network_options, persist, whole_header
+from ship_geo.raster.network import forgetting, is_network, network_message, network_options, persist, whole_header
 
 _DRIVERS = {
     b"II*\x00": "GTiff",
@@ -101,6 +101,13 @@ def gdal_options(path: str) -> Any:
     if is_network(path):
         return rasterio.Env(**network_options())
     return rasterio.Env(**_REMOTE_OPTIONS) if is_remote(path) else rasterio.Env()
+
+
+def forget(path: str) -> None:
+    """Make GDAL forget what it remembers of a file behind a network; open handles of the file can go on."""
+    other = "NITF" if _remote_driver(path) == "GTiff" else "GTiff"  # looks at the file and leaves it
+    with gdal_options(path), forgetting(), suppress(RasterioIOError):
+        rasterio.open(path, driver=other).close()
 
 
 def open_text(vrt: str, path: str) -> Any:

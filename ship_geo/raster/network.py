@@ -41,7 +41,8 @@ _FORGETFUL = {
         f"/vsi{kind}/" for kind in ("curl", "s3", "gs", "az", "adls", "oss", "swift", "webhdfs")
     )
 }
-_WAITS = (0.1, 0.3, 0.9, 2.0)  # seconds between tries
+_WAITS = (0.1, 0.2, 0.4, 0.8, 1.5, 2.0)  # seconds between tries
+_SHORTEST_SECRET = 4  # characters; less would spoil the message
 _STATUS = re.compile(r"HTTP (?:response code|error code)\s*:\s*(\d{3})", re.IGNORECASE)
 _MISSING = re.compile(r"does not exist|NoSuchKey|NoSuchBucket|No such file", re.IGNORECASE)
 _REFUSED = re.compile(
@@ -171,6 +172,7 @@ def _reason(path: str, error: Exception) -> str:
     cause = error.__cause__
     text = str(getattr(cause, "errmsg", cause) if cause is not None else error)
     secrets = [path.partition("?")[2], *re.findall(r"://([^/@\s]+)@", path)]
-    for secret in filter(None, (*secrets, *map(unquote, secrets))):
-        text = text.replace(secret, "...")
+    for secret in (*secrets, *map(unquote, secrets)):
+        if len(secret) >= _SHORTEST_SECRET:
+            text = text.replace(secret, "...")
     return " ".join(text.split())

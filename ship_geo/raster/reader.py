@@ -15,7 +15,7 @@ from rasterio.windows import Window
 
 from ship_geo.errors import ProductError
 from ship_geo.raster.facts import BandRef, Mask, Tile, Values
-from ship_geo.raster.handles import gdal_options, open_raster, unreadable
+from ship_geo.raster.handles import forget, gdal_options, open_raster, unreadable
 from ship_geo.raster.mosaic import open_mosaic
 from ship_geo.raster.network import forgetting, is_final, is_network, persist
 from ship_geo.raster.values import find_valid
@@ -23,7 +23,7 @@ from ship_geo.raster.warp import Warp, open_warped, read_warped
 
 Span = tuple[int, int]
 
-_SMALL_WINDOW = 256  # pixels; larger ones are halved when a connection drops
+_SMALL_WINDOW = 128  # pixels; larger ones are halved when a connection drops
 
 
 class RasterReader:
@@ -76,7 +76,7 @@ class RasterReader:
         self.files_shape = files_shape or shape
         self._forgets = False  # whether GDAL's memory of files behind a network is not to be trusted
         self._lock = threading.Lock()
-        self._idle: list[dict[str, Any]] = []
+        self._idle: list[_Handles] = []
         self._owner = getpid()
 
     @property
@@ -215,25 +215,45 @@ class RasterReader:
             raise _error(name, error) from (None if is_network(name) else error)
 
     @contextmanager
-    def _handles(self) -> Iterator[dict[str, Any]]:
+    def _handles(self) -> Iterator[_Handles]:
         if self._owner != getpid():  # forked: parent and child would move one file position
             self.__setstate__(self.__getstate__())
         with self._lock:
-            handles = self._idle.pop() if self._idle else {}
+            handles = self._idle.pop() if self._idle else _Handles()
         try:
             with gdal_options(self._first_file), forgetting(enabled=self._forgets):
                 for path in self._names:
                     if path not in handles:
                         handles[path] = self._open_patiently(path)
                 yield handles
+            handles.n_failure = 0
         except BaseException as error:
-            _close(handles)
-            if isinstance(error, RasterioIOError) and is_network(self._first_file):
-                self._forgets = True
-                self.close()  # the other handles share what GDAL remembers
+            if not isinstance(error, RasterioIOError) or not self._forget(handles):
+                _close(handles)
+                raise
+            with self._lock:
+                self._idle.append(handles)
             raise
         with self._lock:
             self._idle.append(handles)
+
+    def _forget(self, handles: _Handles) -> bool:
+        """Make GDAL forget what it remembers of files behind a network; return whether handles may be tried again."""
+        if not is_network(self._first_file):
+            return False
+        self._forgets = True
+        handles.n_failure += 1
+        if handles.n_failure > 1 or self.tiles or self.warp is not None:
+            return False
+        for path in handles:
+            forget(path)
+        return True
+
+
+class _Handles(dict[str, Any]):
+    """Open files by name, and how often in a row reading them has failed."""
+
+    n_failure = 0
 
 
 def _error(path: str, error: RasterioIOError) -> ProductError:

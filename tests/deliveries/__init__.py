@@ -1,1 +1,1 @@
-"""Synthetic deliveries as operators ship them, valid and malformed; one module per family, one function per delivery."""
+"""Synthetic deliveries as operators ship them, valid and malformed: a module for a family, a function for each."""

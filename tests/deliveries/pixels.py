@@ -40,7 +40,8 @@ def linear_rpc(line_offset, line_scale, samp_offset, samp_scale, lat=41.9, lon=1
     line_num[2], samp_num[1], den[0] = -1.0, 1.0, 1.0
     return {
         "errBias": 1.0, "errRand": 0.1,
-        "lineOffset": line_offset, "sampOffset": samp_offset, "latOffset": lat, "longOffset": lon, "heightOffset": 100.0,
+        "lineOffset": line_offset, "sampOffset": samp_offset, "latOffset": lat, "longOffset": lon,
+        "heightOffset": 100.0,
         "lineScale": line_scale, "sampScale": samp_scale, "latScale": 0.005, "longScale": 0.005, "heightScale": 500.0,
         "lineNumCoef": line_num, "lineDenCoef": den, "sampNumCoef": samp_num, "sampDenCoef": den,
     }  # fmt: skip

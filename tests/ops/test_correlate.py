@@ -43,8 +43,8 @@ def test_bands_explain_their_own_mixture_whatever_its_colours() -> None:
 
 
 def test_nothing_is_explained_where_nothing_varies() -> None:
-    assert explained(noise(2, 100), torch.full((1, 100), 8.0)).abs().max() == 0
-    assert explained(torch.full((2, 100), 8.0), noise(1, 100)).abs().max() == 0
+    assert explained(noise(2, 100), torch.full((1, 100), 8.0, dtype=torch.float64)).abs().max() == 0
+    assert explained(torch.full((2, 100), 8.0, dtype=torch.float64), noise(1, 100)).abs().max() == 0
 
 
 def test_bands_that_repeat_each_other_share_a_weight() -> None:
