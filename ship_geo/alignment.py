@@ -69,7 +69,7 @@ def register_scene(scene: Scene, how: Literal["auto", "report", "off"] = "auto")
     shift = measure_scene_shift(scene)
     scene = replace(scene, shift=shift)
     off = f"({-shift.row:+.2f}, {-shift.col:+.2f}) MS pixels (row, col) off PAN"
-    if max(scene.pair.ratio) * shift.band_spread >= 2 * LARGE:
+    if max(scene.pair.ratio) * shift.band_spread >= 2 * LARGE:  # the middle of both is off by LARGE
         bands = f"MS bands should lie alike, got shifts {shift.band_spread:.2f} MS pixels apart"
         warn(f"{bands}; one shift cannot fit all of them", UserWarning, stacklevel=3)
     if not _is_large(shift, scene.pair.ratio):

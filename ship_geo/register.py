@@ -69,7 +69,7 @@ class Shift:
     confidence
         From 0 to 1: the share of windows (weighted by what PAN and MS have in common in them) which find the same shift
         when each is searched alone within `MAX_SHIFT`, times n / (n + 1) for n such windows. Windows of unrelated or
-        featureless images agree by chance only, about one in forty; a single window never gets beyond 0.5.
+        featureless images agree by chance only, about one in fifty; a single window never gets beyond 0.5.
     n_window
         Windows that agree.
     spread

@@ -89,7 +89,7 @@ def test_the_mtf_need_not_be_known(gnyq: float) -> None:
 
 
 def test_noise_does_little_harm() -> None:
-    windows = [look([(-1.4, 0.7)] * 4, noise=25, seed=seed) for seed in range(3)]
+    windows = [look([(-1.4, 0.7)] * 4, ratio=2, noise=25, seed=seed) for seed in range(3)]
     found = estimate_shift(windows, (0.3,) * 4)
     assert (found.row, found.col) == pytest.approx((-1.4, 0.7), abs=0.03)
     assert found.is_confident
@@ -113,7 +113,7 @@ def test_two_groups_of_bands_with_their_own_shifts_show_up_per_band() -> None:
 
 
 def test_a_window_that_moved_otherwise_is_left_out() -> None:
-    windows = [look([(0.5, 0.25)] * 4, seed=seed) for seed in range(4)] + [look([(0.9, -0.4)] * 4, seed=9)]
+    windows = [look([shift] * 4, ratio=2, seed=seed) for seed, shift in enumerate([(0.5, 0.25)] * 4 + [(0.9, -0.4)])]
     found = estimate_shift(windows, (0.3,) * 4)
     assert (found.row, found.col) == pytest.approx((0.5, 0.25), abs=0.02)
 
@@ -121,7 +121,7 @@ def test_a_window_that_moved_otherwise_is_left_out() -> None:
 def test_unrelated_images_are_not_believed() -> None:
     windows = []
     for seed in range(4):
-        one, other = look([(0.0, 0.0)] * 4, seed=seed), look([(0.0, 0.0)] * 4, seed=seed + 50)
+        one, other = (look([(0.0, 0.0)] * 4, ratio=2, seed=number) for number in (seed, seed + 50))
         windows.append(WindowPair(one.ms, one.ms_valid, other.pan, other.pan_valid, one.ratio, one.phase))
     found = estimate_shift(windows, (0.3,) * 4)
     assert found.confidence < 0.4

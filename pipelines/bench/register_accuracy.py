@@ -1,8 +1,9 @@
 """How exactly the shift between PAN and MS is found, and how long it takes.
 
 Synthetic pairs with known shifts first: the demo's ground, seen by WorldView-2, with its noise or more of it. Scenes
-given as arguments follow, whose own shift nobody knows: there the grid of MS is moved by known amounts, and the estimate
-must follow. Errors and spreads are in MS pixels.
+given as arguments follow, whose own shift nobody knows: there the grid of MS is moved by known amounts, which the
+estimate must follow. "Largest of bands" is the largest error of a single band for the demo, and the largest distance
+between two bands for the others. Errors and spreads are in MS pixels.
 
 Run: python pipelines/bench/register_accuracy.py [PAN.tif ...]
 """

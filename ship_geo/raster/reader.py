@@ -24,6 +24,7 @@ from ship_geo.raster.warp import Warp, open_warped, read_warped
 Span = tuple[int, int]
 
 _SMALL_WINDOW = 128  # pixels; larger ones are halved when a connection drops
+_MOST_FAILURES = 3  # in a row, before the files are opened anew
 
 
 class RasterReader:
@@ -243,9 +244,10 @@ class RasterReader:
             return False
         self._forgets = True
         handles.n_failure += 1
-        if handles.n_failure > 1 or self.tiles or self.warp is not None:
+        if handles.n_failure > _MOST_FAILURES or self.tiles or self.warp is not None:
             return False
-        for path in handles:
+        # Each time once more: a server that drops every third connection must not always meet the same request.
+        for path in [*handles] * handles.n_failure:
             forget(path)
         return True
 
