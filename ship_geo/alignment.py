@@ -34,8 +34,11 @@ SIDES = (40, 64)
 MIN_USABLE = 0.3
 """Share of valid pixels below which another window is taken instead."""
 
-LARGE = 0.5
-"""Shift from which on it can be seen in the result, PAN pixels: colours leave their edges."""
+CORRECTED = 0.1
+"""Shift from which on it is corrected on request, MS pixels: several times the error of the estimate."""
+
+LARGE = 0.3
+"""Shift from which on a warning tells of it where it is not corrected, MS pixels: colours leave their edges."""
 
 
 def register_scene(scene: Scene, how: Literal["auto", "report", "off"] = "auto") -> Scene:
@@ -46,8 +49,8 @@ def register_scene(scene: Scene, how: Literal["auto", "report", "off"] = "auto")
     scene
         The scene.
     how
-        ``"auto"`` moves the grid of MS where the shift may be believed and is at least `LARGE`, ``"report"`` warns
-        there, ``"off"`` returns the scene as it is.
+        ``"auto"`` moves the grid of MS where the shift may be believed and is at least `CORRECTED`; ``"report"`` warns
+        where it may be believed and is at least `LARGE`; ``"off"`` returns the scene as it is.
 
     Returns
     -------
@@ -57,7 +60,8 @@ def register_scene(scene: Scene, how: Literal["auto", "report", "off"] = "auto")
     Warns
     -----
     UserWarning
-        When the shift is large and not corrected, or the bands are shifted against each other.
+        When the shift is large and not corrected, it was to be corrected and cannot be believed, or the bands are
+        shifted against each other.
 
     Raises
     ------
@@ -68,21 +72,22 @@ def register_scene(scene: Scene, how: Literal["auto", "report", "off"] = "auto")
         return scene
     shift = measure_scene_shift(scene)
     scene = replace(scene, shift=shift)
-    off = f"({-shift.row:+.2f}, {-shift.col:+.2f}) MS pixels (row, col) off PAN"
-    if max(scene.pair.ratio) * shift.band_spread >= 2 * LARGE:  # the middle of both is off by LARGE
+    if shift.band_spread >= LARGE:
         bands = f"MS bands should lie alike, got shifts {shift.band_spread:.2f} MS pixels apart"
         warn(f"{bands}; one shift cannot fit all of them", UserWarning, stacklevel=3)
-    if not _is_large(shift, scene.pair.ratio):
-        return scene
+    size, off = math.hypot(shift.row, shift.col), f"({-shift.row:+.2f}, {-shift.col:+.2f}) MS pixels (row, col) off PAN"
     if how == "report":
-        warn(f'MS should lie on PAN, got it {off}; correct it with register="auto"', UserWarning, stacklevel=3)
+        if shift.is_confident and size >= LARGE:
+            warn(f'MS should lie on PAN, got it {off}; correct it with register="auto"', UserWarning, stacklevel=3)
+        return scene
+    if not shift.is_confident:
+        found = f"got confidence {shift.confidence:.2f} from {shift.n_window} windows"
+        warn(f"a shift must be sure to be corrected, {found}: MS is left where it is", UserWarning, stacklevel=3)
+        return scene
+    if size < CORRECTED:
         return scene
     layer = replace(scene.ms, grid=moved_grid(scene.ms.grid, (shift.row, shift.col)))
     return replace(scene, ms=layer, notes=(*scene.notes, f"MS lay {off}: its grid was moved"))
-
-
-def _is_large(shift: Shift, ratio: RowCol) -> bool:
-    return shift.is_confident and math.hypot(shift.row * ratio[0], shift.col * ratio[1]) >= LARGE
 
 
 def measure_scene_shift(scene: Scene) -> Shift:

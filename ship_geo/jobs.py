@@ -7,7 +7,8 @@ block comes back in the output's data type with nodata in place, and with its ma
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import weakref
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -151,12 +152,16 @@ def _coefficients(scene: Scene, radiometry: str) -> tuple[tuple[float, ...], tup
 
 
 def open_source(job: Job) -> SceneSource:
-    """Open the scene of a job, once per process; the last few scenes stay open."""
+    """Open the scene of a job, once per process; the last few scenes stay open, unpacked ones while their folder lives."""
     source = _SOURCES.get(job.token)
     if source is None:
         while len(_SOURCES) >= MAX_OPEN:
             _SOURCES.pop(next(iter(_SOURCES)), None)
-        source = _SOURCES.setdefault(job.token, SceneSource(job.scene))
+        # What stays open here must not keep a scratch folder that nobody else wants.
+        scratch = job.scene.scratch
+        source = _SOURCES.setdefault(job.token, SceneSource(replace(job.scene, scratch=None)))
+        if scratch is not None:
+            weakref.finalize(scratch, _SOURCES.pop, job.token, None).atexit = False
     return source
 
 

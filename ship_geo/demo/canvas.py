@@ -28,7 +28,9 @@ STEP = 0.25
 SUN = (0.5, 0.866)
 """Direction towards the sun on the map: south-south-east."""
 
-_SHADOW_LENGTH = 0.62
+SHADOW_LENGTH = 0.62
+"""Of an object of 1 m: the sun stands 58.2 degrees above the horizon."""
+
 _HALF = 0.5
 
 
@@ -134,7 +136,7 @@ class Canvas:
         """Draw all shadows, then all raised objects, low ones first."""
         shadow = ImageDraw.Draw(self._shadow)
         for item in self.raised:
-            length = item.height * _SHADOW_LENGTH
+            length = item.height * SHADOW_LENGTH
             moved = [(x - length * SUN[0], y - length * SUN[1]) for x, y in item.outline]
             for (a, b), (c, d) in zip(_edges(item.outline), _edges(moved), strict=True):
                 shadow.polygon(_pixels([a, b, d, c]), fill=255)

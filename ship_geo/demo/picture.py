@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from ship_geo.errors import OutputError
 
@@ -32,6 +33,7 @@ def save_picture(
     *,
     roles: Sequence[str],
     labels: tuple[str, str, str] = ("MS", "PAN", "fused"),
+    description: str = "",
 ) -> None:
     """Save the middle of a scene as MS (nearest neighbour), PAN and fused.
 
@@ -45,6 +47,8 @@ def save_picture(
         Role of each MS band; red, green and blue are shown where there are such bands.
     labels
         Words above the three.
+    description
+        Kept in the file as text.
 
     Raises
     ------
@@ -61,8 +65,11 @@ def save_picture(
         _stretch(fused[rgb], limits),
     ]
     sheet = _arrange([_middle(panel, ratio) for panel in panels], labels)
+    text = PngInfo()
+    if description:
+        text.add_text("Description", description)
     try:
-        sheet.save(path, optimize=True)
+        sheet.save(path, optimize=True, pnginfo=text)
     except OSError as error:
         path.unlink(missing_ok=True)
         msg = f"the picture must be writable, got {path} ({error.strerror}); choose another folder"

@@ -1,6 +1,6 @@
-"""The demo: make a scene, sharpen it with SHIP++, and compare it with classical methods.
+"""The demo: make a delivery, sharpen it with SHIP++, and compare the result with classical methods.
 
-The way of the data is that of any user: files in, `ship_geo.api`, files out.
+The way of the data is that of any user: a folder in, `ship_geo.api`, files out.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import rasterio
-
-from ship_geo.demo.acquire import DemoScene, make_scene, refuse_existing
+from ship_geo.demo.acquire import GSD_PAN, RATIO
+from ship_geo.demo.metadata import PRODUCT
+from ship_geo.demo.scene import DemoScene, files_of_scene, make_scene, refuse_existing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ship_geo._typing import PathLike
+    from ship_geo.products.layers import Layer
 
 CLASSICAL = ("exp", "brovey", "mtf-glp-fs")
 """Methods that the result is compared with."""
@@ -46,18 +47,19 @@ def run_demo(
     overwrite: bool = False,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Make a scene, sharpen it, judge it, and draw it.
+    """Make a delivery, sharpen it, judge it, and draw it.
 
     Parameters
     ----------
     folder
-        Where ``demo_PAN.tif``, ``demo_MS.tif``, ``demo_reference.tif``, ``demo_fused.tif`` and ``demo.png`` go.
+        Where the delivery ``000000000000_01``, ``demo_reference.tif``, ``demo_fused.tif`` with its STAC Item
+        ``demo_fused.json``, and ``demo.png`` go.
     size, n_band, seed
         As in `make_scene`.
     model, device
         As in `ship_geo.pansharpen_scene`.
     overwrite
-        Whether files of these names may be replaced.
+        Whether the files of an earlier demo may be replaced.
     progress
         Show progress on the standard error.
 
@@ -72,30 +74,32 @@ def run_demo(
     ArgumentError
         If an argument cannot work.
     OutputError
-        If the folder cannot be written, or has files of these names and `overwrite` is not set.
+        If the folder cannot be written, or has files of these names and `overwrite` is not set or they are of
+        another origin.
     """
-    from ship_geo.api import pansharpen_scene, quality  # makes scenes without it
+    from ship_geo.api import pansharpen_scene, quality  # scenes are made without it
+    from ship_geo.stac import item_path
 
     target = Path(folder)
-    fused_path, picture_path = target / "demo_fused.tif", target / "demo.png"
-    refuse_existing((fused_path, picture_path), overwrite=overwrite)
+    fused_path, picture = target / "demo_fused.tif", target / "demo.png"
+    item = item_path(fused_path)
+    refuse_existing((*files_of_scene(target), fused_path, item, picture), overwrite=overwrite)
     scene = make_scene(target, size=size, n_band=n_band, seed=seed, overwrite=overwrite)
-    pair: dict[str, Any] = {"ms": scene.ms, "pan": scene.pan, "sensor": scene.sensor.name}
     how: dict[str, Any] = {"device": device, "progress": progress}
-    with pansharpen_scene(**pair, **how, model=model, output=fused_path, overwrite=overwrite) as fused:
+    with pansharpen_scene(
+        scene.delivery, model=model, **how, output=fused_path, overwrite=overwrite, stac=True
+    ) as fused:
         name, record = str(fused.attrs["model"]), json.loads(fused.attrs["ship_geo_record"])
-        _draw(picture_path, scene, fused.to_numpy(), name)
-    table = {
-        method: quality(pansharpen_scene(**pair, **how, model=method), **pair, ref=scene.reference)
-        for method in CLASSICAL
-    }
-    table[name] = quality(fused_path, **pair, ref=scene.reference)
+        _draw(picture, scene, fused.to_numpy(), name)
+    pair = {"ms": scene.ms, "pan": scene.pan, "ref": scene.reference}
+    table = {method: quality(pansharpen_scene(scene.delivery, model=method, **how), **pair) for method in CLASSICAL}
+    table[name] = quality(fused_path, **pair)
     files = {
-        "pan": scene.pan,
-        "ms": scene.ms,
+        "delivery": scene.delivery,
         "reference": scene.reference,
         "fused": fused_path,
-        "picture": picture_path,
+        "stac": item,
+        "picture": picture,
     }
     return {
         "files": {kind: str(path) for kind, path in files.items()},
@@ -107,10 +111,18 @@ def run_demo(
 
 def _draw(path: Path, scene: DemoScene, fused: NDArray[Any], name: str) -> None:
     from ship_geo.demo.picture import save_picture
+    from ship_geo.scene import open_scene
 
-    with rasterio.open(scene.ms) as ms, rasterio.open(scene.pan) as pan:
-        labels = (f"MS {ms.res[0]:g} m", f"PAN {pan.res[0]:g} m", f"fused by {name}")
-        save_picture(path, ms.read(), pan.read(), fused, roles=scene.sensor.roles, labels=labels)
+    opened = open_scene(scene.delivery)
+    labels = (f"MS {GSD_PAN * RATIO:g} m", f"PAN {GSD_PAN:g} m", f"fused by {name}")
+    ms, pan = _read(opened.ms), _read(opened.pan)
+    save_picture(path, ms, pan, fused, roles=scene.sensor.roles, labels=labels, description=f"synthetic, {PRODUCT}")
+
+
+def _read(layer: Layer) -> NDArray[Any]:
+    n_row, n_col = layer.grid.shape
+    with layer.open() as reader:
+        return reader.read(0, n_row, 0, n_col)[0]
 
 
 def format_table(table: Mapping[str, Mapping[str, float]]) -> str:

@@ -16,17 +16,18 @@ from typing import Any, TypeVar
 import numpy as np
 from affine import Affine
 
-from ship_geo.errors import GridError, ProductError
+from ship_geo.errors import ArgumentError, GridError, ProductError
 from ship_geo.grids import Grid
 from ship_geo.products.product import LayerFiles
 from ship_geo.products.roles import find_roles
-from ship_geo.products.stacks import Lattice, find_lattice
+from ship_geo.products.stacks import Lattice, centre_lattice, find_lattice
 from ship_geo.raster import BandRef, RasterInfo, RasterReader, Tile, Values, Warp, to_dtype
 from ship_geo.sensors import Sensor
 
 _SAMPLE_SIZE = 128
 _SAMPLES_PER_AXIS = 5
 _FILL_SHARE = 0.001
+_SAME_SIZE = 1e-6
 
 _Samples = list[tuple[int, int, Values]]
 _T = TypeVar("_T")
@@ -55,8 +56,8 @@ class Layer:
         Whether masks or alpha bands of the files mark invalid pixels, too.
     scales, offsets
         Per band: how values become physical, as tagged.
-    step, origin
-        Pixel (row, col) is file pixel ``origin + step * (row, col)``.
+    step, origin, pool
+        Pixel (row, col) is file pixel ``origin + step * (row, col)``, or the mean of `pool` (row, col) pixels from it.
     tiles
         Files of a mosaic, whose index file then stands in `files`; empty for plain rasters.
     warp
@@ -77,6 +78,7 @@ class Layer:
     offsets: tuple[float, ...] = ()
     step: tuple[int, int] = (1, 1)
     origin: tuple[int, int] = (0, 0)
+    pool: tuple[int, int] = (1, 1)
     tiles: tuple[Tile, ...] = ()
     warp: Warp | None = None
     files_shape: tuple[int, int] | None = None
@@ -100,6 +102,7 @@ class Layer:
             has_mask=self.mask,
             step=self.step,
             origin=self.origin,
+            pool=self.pool,
             tiles=self.tiles,
             warp=self.warp,
             files_shape=self.files_shape,
@@ -171,6 +174,8 @@ def open_ms(
     sensor: Sensor | None = None,
     bands: Sequence[str] | None = None,
     known: LayerFiles | None = None,
+    ratio: int | None = None,
+    pan: Grid | None = None,
 ) -> tuple[Layer, tuple[str, ...]]:
     """Make the MS layer of one file or several.
 
@@ -186,6 +191,10 @@ def open_ms(
         Roles of all bands, which override what the files say.
     known
         What the metadata of a product say of the layer; its roles and nodata rule then hold.
+    ratio
+        Original ratio of MS that was interpolated to the PAN grid; None where it was not.
+    pan
+        Grid of the PAN file, for `ratio`; not needed for a stack.
 
     Returns
     -------
@@ -199,7 +208,7 @@ def open_ms(
     ProductError
         When the files differ in grid, data type or nodata.
     ArgumentError
-        When `bands` does not name every band once.
+        When `bands` does not name every band once, or `ratio` is given for MS that cannot be of it.
     """
     layer = _join(infos, pan_band)
     if known is not None and known.bands is not None:
@@ -209,7 +218,9 @@ def open_ms(
     layer, alpha_notes = (_with_mask(layer, infos), ()) if is_named else _drop_alpha(layer, infos, samples)
     layer = _with_rule(layer, known)
     layer, fill_notes = _infer_nodata(layer, "MS", samples)
-    layer, lattice_notes = _at_native_size(layer, find_lattice(samples))
+    layer, lattice_notes = _at_native_size(
+        layer, find_lattice(samples), ratio, layer.grid if pan_band is not None else pan
+    )
     if known is not None and known.roles is not None and bands is None:
         return replace(layer, roles=_checked_roles(layer, known.roles)), (*fill_notes, *lattice_notes)
     roles, role_notes = find_roles(layer.files, layer.descriptions, layer.colours, sensor=sensor, bands=bands)
@@ -371,7 +382,11 @@ def _infer_nodata(layer: Layer, kind: str, samples: _Samples) -> tuple[Layer, tu
     return replace(layer, nodata=0.0), (note,)
 
 
-def _at_native_size(layer: Layer, lattice: Lattice) -> tuple[Layer, tuple[str, ...]]:
+def _at_native_size(
+    layer: Layer, lattice: Lattice, ratio: int | None, pan: Grid | None
+) -> tuple[Layer, tuple[str, ...]]:
+    if ratio is not None:
+        lattice = _stated_lattice(layer, lattice, ratio, pan)
     shape = lattice.count(layer.grid.shape)
     if lattice.is_trivial or min(shape) < 1:
         return layer, ()
@@ -380,4 +395,28 @@ def _at_native_size(layer: Layer, lattice: Lattice) -> tuple[Layer, tuple[str, .
     a, b, c, d, e, f = corner.transform[:6]
     grid = Grid(shape, Affine(a * cols, b * rows, c, d * cols, e * rows, f), layer.grid.crs)
     note = f"MS is replicated: every block of {rows} x {cols} pixels is equal, one of each is read"
-    return replace(layer, grid=grid, step=lattice.step, origin=lattice.origin), (note,)
+    if (lattice.inset, lattice.pool) != ((0, 0), (1, 1)):
+        note = f"MS was interpolated at ratio {rows}, as stated: values at the centres of its own pixels are read"
+    first = lattice.origin[0] + lattice.inset[0], lattice.origin[1] + lattice.inset[1]
+    return replace(layer, grid=grid, step=lattice.step, origin=first, pool=lattice.pool), (note,)
+
+
+def _stated_lattice(layer: Layer, found: Lattice, ratio: int, pan: Grid | None) -> Lattice:
+    stated = centre_lattice(ratio)
+    if not found.is_trivial:
+        if found.step != stated.step:
+            msg = (
+                f"`ratio` must be that of the file, got {ratio} for {layer.files[0].path}, whose pixels are replicated "
+                f"in blocks of {found.step[0]} x {found.step[1]}; leave it out"
+            )
+            raise ArgumentError(msg)
+        return found
+    own = layer.grid.resolution
+    if pan is None or not np.allclose(own, pan.resolution, rtol=_SAME_SIZE, atol=0):
+        seen = "no PAN" if pan is None else f"{pan.resolution[0]:g} (PAN)"
+        msg = f"`ratio` is for MS on the PAN grid, got pixels of {own[0]:g} (MS) and {seen}; leave it out"
+        raise ArgumentError(msg)
+    if min(layer.grid.shape) < ratio:
+        msg = f"MS must hold at least one block of {ratio} x {ratio} pixels, got {layer.grid.shape}; check `ratio`"
+        raise ArgumentError(msg)
+    return stated

@@ -1,7 +1,8 @@
 """Stacks: PAN and MS as bands of one raster, MS therefore on the PAN grid already.
 
 MS that was *replicated* to the PAN grid (every k x k block constant) is recognised, also in a file of its own, so that
-it can be read at its native size. MS that was interpolated cannot be undone and is left to the check of the ratio.
+it can be read at its native size. MS that was interpolated shows no trace of its ratio; where that is stated, the MS
+values are taken from where the centres of the MS pixels lay, which is close and not exact: see `centre_lattice`.
 The convention that could surprise: blocks need not start at pixel (0, 0); an incomplete block at an edge is left out.
 """
 
@@ -13,29 +14,36 @@ from os import fspath
 
 import numpy as np
 
-from ship_geo.errors import ProductError
+from ship_geo.errors import ArgumentError, ProductError
 from ship_geo.products import PairFiles
 from ship_geo.products.names import PAN_ROLE, find_role
 from ship_geo.raster import Mask, RasterInfo, Values
 
 _LARGEST_STEP = 16
+_RATIOS = (2, 8)  # of integers, those that a pair may have
 _FEWEST_EDGES = 4  # fewer edges in a row or column prove no lattice: a coastline has one, too
 
 
 @dataclass(frozen=True)
 class Lattice:
-    """Where the first pixel of every block of replicated pixels lies.
+    """Blocks of pixels that were one MS pixel each, and what is read of each.
 
     Attributes
     ----------
     step
-        Size of a block (row, col); (1, 1) where nothing was replicated.
+        Size of a block (row, col); (1, 1) where nothing was resampled.
     origin
         Upper-left pixel (row, col) of the first complete block.
+    inset
+        First pixel (row, col) of a block that is read.
+    pool
+        Pixels (row, col) from there on whose mean is read; (1, 1): that pixel itself.
     """
 
     step: tuple[int, int] = (1, 1)
     origin: tuple[int, int] = (0, 0)
+    inset: tuple[int, int] = (0, 0)
+    pool: tuple[int, int] = (1, 1)
 
     @property
     def is_trivial(self) -> bool:
@@ -100,6 +108,36 @@ def find_lattice(blocks: list[tuple[int, int, Values]]) -> Lattice:
     if row_step == 1 or col_step == 1:
         return Lattice()
     return Lattice((row_step, col_step), (int(min(rows)) % row_step, int(min(cols)) % col_step))
+
+
+def centre_lattice(ratio: int) -> Lattice:
+    """Return the lattice of MS that was interpolated from a grid `ratio` times coarser, with the same outer corner.
+
+    Every kernel of interpolation gives back, or nearly so, the original value where it meets the centre of an original
+    pixel. For an odd ratio a pixel lies there. For an even one the centre is the corner of four pixels, whose mean is
+    taken: of bilinear MS it differs from the original by ``d / (4 ratio)`` along each axis, `d` being the second
+    difference of neighbouring MS pixels (Taylor expansion of the kernel); of cubic MS by about a third of that.
+
+    Parameters
+    ----------
+    ratio
+        Original MS pixel size / pixel size now.
+
+    Raises
+    ------
+    ArgumentError
+        When the ratio is no integer from 2 to 8.
+    """
+    low, high = _RATIOS
+    if ratio not in range(low, high + 1):
+        msg = (
+            f"the original ratio of MS must be an integer from {low} to {high}, got {ratio!r}; read it from the product"
+        )
+        raise ArgumentError(msg)
+    ratio = int(ratio)  # 4.0 is 4
+    n_pixel = 2 - ratio % 2
+    first = (ratio - n_pixel) // 2
+    return Lattice((ratio, ratio), inset=(first, first), pool=(n_pixel, n_pixel))
 
 
 def _is_edge(left: Values, right: Values) -> Mask:

@@ -18,7 +18,7 @@ from ship_geo.raster.facts import BandRef, Mask, Tile, Values
 from ship_geo.raster.handles import forget, gdal_options, open_raster, unreadable
 from ship_geo.raster.mosaic import open_mosaic
 from ship_geo.raster.network import forgetting, is_final, is_network, persist
-from ship_geo.raster.values import find_valid
+from ship_geo.raster.values import find_valid, pooled
 from ship_geo.raster.warp import Warp, open_warped, read_warped
 
 Span = tuple[int, int]
@@ -42,8 +42,9 @@ class RasterReader:
         Value that marks invalid pixels; the module docstring says how. Compared exactly, in the data type of the file.
     has_mask
         Whether masks or alpha bands of the files count, too.
-    step, origin
-        Reader pixel (row, col) is file pixel ``origin + step * (row, col)``: (1, 1) and (0, 0) read every pixel.
+    step, origin, pool
+        Reader pixel (row, col) is file pixel ``origin + step * (row, col)``: (1, 1) and (0, 0) read every pixel; with
+        a `pool` the mean of so many rows and columns from there on, valid where all of them are.
     tiles
         Files of a mosaic, of which `bands` then name the index file.
     warp
@@ -62,6 +63,7 @@ class RasterReader:
         has_mask: bool = False,
         step: tuple[int, int] = (1, 1),
         origin: tuple[int, int] = (0, 0),
+        pool: tuple[int, int] = (1, 1),
         tiles: Sequence[Tile] = (),
         warp: Warp | None = None,
         files_shape: tuple[int, int] | None = None,
@@ -72,6 +74,7 @@ class RasterReader:
         self.has_mask = has_mask
         self.step = step
         self.origin = origin
+        self.pool = pool
         self.tiles = tuple(tiles)
         self.warp = warp
         self.files_shape = files_shape or shape
@@ -161,8 +164,8 @@ class RasterReader:
             window = Window(cols[0], rows[0], cols[1] - cols[0], rows[1] - rows[0])
             with self._handles() as handles:
                 return read_warped(handles[self.bands[0].path], window)
-        window = _file_window(rows, cols, self.step, self.origin)
-        thin = np.s_[:, :: self.step[0], :: self.step[1]]
+        window = _file_window(rows, cols, self.step, self.origin, self.pool)
+        thin = np.s_[:, :: self.step[0], :: self.step[1]] if self.pool == (1, 1) else np.s_[:]
         parts: list[Values] = [np.empty(0)] * self.n_band
         masks: list[Values] = [np.empty(0)] * self.n_band
         with self._handles() as handles:
@@ -176,7 +179,8 @@ class RasterReader:
                         masks[i] = mask
         values = np.stack(parts)
         valid = find_valid(values, self.nodata)
-        return values, valid & (np.stack(masks) > 0) if self.has_mask else valid
+        valid = valid & (np.stack(masks) > 0) if self.has_mask else valid
+        return (values, valid) if self.pool == (1, 1) else pooled(values, valid, self.step, self.pool)
 
     @property
     def _first_file(self) -> str:
@@ -279,8 +283,6 @@ def _close(handles: dict[str, Any]) -> None:
         dataset.close()
 
 
-def _file_window(
-    rows: tuple[int, int], cols: tuple[int, int], step: tuple[int, int], origin: tuple[int, int]
-) -> Window:
-    height, width = (rows[1] - rows[0] - 1) * step[0] + 1, (cols[1] - cols[0] - 1) * step[1] + 1
+def _file_window(rows: Span, cols: Span, step: Span, origin: Span, pool: Span) -> Window:
+    height, width = (rows[1] - rows[0] - 1) * step[0] + pool[0], (cols[1] - cols[0] - 1) * step[1] + pool[1]
     return Window(origin[1] + cols[0] * step[1], origin[0] + rows[0] * step[0], width, height)

@@ -42,6 +42,39 @@ def find_valid(values: Values, nodata: float | None) -> Mask:
     return valid
 
 
+def pooled(values: Values, valid: Mask, step: tuple[int, int], pool: tuple[int, int]) -> tuple[Values, Mask]:
+    """Return means of small blocks of pixels.
+
+    Parameters
+    ----------
+    values, valid
+        (band, row, col).
+    step
+        Rows and columns from the first pixel of one block to that of the next; the first block starts at (0, 0).
+    pool
+        Rows and columns of a block.
+
+    Returns
+    -------
+    values
+        (band, block row, block col) in the same data type, integers rounded.
+    valid
+        Where all pixels of a block are valid.
+    """
+    total: Values = np.zeros(1)
+    is_whole: Mask = np.ones(1, np.bool_)
+    n_row, n_col = values.shape[1] - pool[0] + 1, values.shape[2] - pool[1] + 1
+    for row in range(pool[0]):
+        for col in range(pool[1]):
+            part = np.s_[:, row : row + n_row : step[0], col : col + n_col : step[1]]
+            known = np.where(valid[part], values[part], 0)  # NaN and infinity would only warn
+            total = total + known.astype(np.float64)
+            is_whole = is_whole & valid[part]
+    mean = total / (pool[0] * pool[1])
+    mean = np.rint(mean) if values.dtype.kind in "ui" else mean
+    return mean.astype(values.dtype), is_whole
+
+
 def to_dtype(nodata: float | None, dtype: npt.DTypeLike) -> Any | None:
     """Return a nodata value as a scalar of a data type, or None when that type cannot hold it (or it is not finite)."""
     kind = np.dtype(dtype)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ship_geo.scene.value import Scene  # for type checkers only: the value calls these functions
 
 _LONGEST_CRS = len("EPSG:") + 35
+_ANGLE_UNITS = ("degree", "grad", "radian", "unknown")
 _GEOMETRY = {
     "map": "map-projected",
     "sensor": "sensor geometry, MS laid on PAN through the RPC models",
@@ -45,7 +46,7 @@ def as_html(scene: Scene) -> str:
 
 
 def as_record(scene: Scene) -> dict[str, Any]:
-    """Return values that JSON can hold; lengths in the unit of the CRS, angles in degrees, wavelengths in nm."""
+    """Return values that JSON can hold; lengths in the unit of the CRS, `gsd` in metres, angles in degrees, wavelengths in nm."""
     pair, known = scene.pair, scene.acquisition
     calibration = scene.calibration
     return {
@@ -67,8 +68,8 @@ def as_record(scene: Scene) -> dict[str, Any]:
         "rpc": scene.rpc is not None,
         "bits": scene.sensor.bits,
         "bands": [_band(scene, place) for place in range(scene.ms.n_band)],
-        "ms": _layer(scene.ms),
-        "pan": _layer(scene.pan),
+        "ms": _layer(scene.ms, scene.sensor.gsd_ms),
+        "pan": _layer(scene.pan, scene.sensor.gsd_pan),
         "ratio": list(pair.ratio),
         "phase": list(pair.phase),
         "overlap": list(pair.overlap),
@@ -149,19 +150,32 @@ def _band(scene: Scene, place: int) -> dict[str, Any]:
     }
 
 
-def _layer(layer: Layer) -> dict[str, Any]:
+def _layer(layer: Layer, native: float | None) -> dict[str, Any]:
     nodata = layer.nodata
     return {
         "files": [Path(path).name for path in layer.paths],
         "dtype": layer.dtype,
         "nodata": nodata if nodata is None or np.isfinite(nodata) else str(nodata),
         "mask": layer.mask,
+        "gsd": _gsd(layer.grid, native),
         **_grid(layer.grid),
     }
 
 
 def _grid(grid: Grid) -> dict[str, Any]:
-    return {"shape": list(grid.shape), "transform": list(grid.transform[:6]), "resolution": list(grid.resolution)}
+    transform = [value + 0.0 for value in grid.transform[:6]]  # no -0.0
+    return {"shape": list(grid.shape), "transform": transform, "resolution": list(grid.resolution)}
+
+
+def _gsd(grid: Grid, native: float | None) -> float | None:
+    """Metres on the ground: the pixel size on a map in metres, elsewhere what the sensor has at nadir."""
+    if grid.crs is None:
+        return native
+    from pyproj import CRS
+
+    axis = CRS.from_user_input(grid.crs).axis_info[0]
+    metres = axis.unit_conversion_factor * float(np.sqrt(np.prod(grid.resolution)))
+    return round(metres, 6) if axis.unit_name not in _ANGLE_UNITS else native
 
 
 def _short(crs: str | None) -> str:
