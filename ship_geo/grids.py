@@ -306,7 +306,7 @@ def _check_crs(ms: Grid, pan: Grid) -> None:
         bare, named = ("MS", pan.crs) if ms.crs is None else ("PAN", ms.crs)
         msg = (
             f"PAN and MS must both have a CRS or both have none, got no CRS for {bare} beside {brief_crs(named)}; "
-            f"write the CRS of {bare} into its file (gdal_edit.py -a_srs)"
+            f"write the CRS of {bare} into its file (gdal_edit.py -a_srs), or pass `assume_aligned=True` if it is the same"
         )
         raise GridError(msg)
     ms_bounds = _reproject(ms.bounds, ms.crs, pan.crs)
@@ -342,7 +342,7 @@ def _check_ratio(pair: GridPair) -> None:
     if min(pair.ratio) < low - _EDGE_TOLERANCE or max(pair.ratio) > high + _EDGE_TOLERANCE:
         msg = (
             f"the MS / PAN pixel size ratio must be from {low} to {high}, got {ratios}; "
-            "pass MS at its native resolution, not resampled to PAN"
+            "pass MS at its native resolution, or with `ratio=` what it had before it was resampled to PAN"
         )
         raise GridError(msg)
 

@@ -8,7 +8,6 @@ they are, so any chunking gives the same bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import dask.array as da
@@ -160,15 +159,35 @@ def attributes(job: Job) -> dict[str, Any]:
 
 def run_facts(job: Job) -> dict[str, Any]:
     """Return what a run is: model, radiometry, shift and parameters, as values that JSON can hold."""
-    shift = job.scene.shift
-    parameters = {"window": job.plan.window, "overlap": job.plan.overlap, "precision": job.precision}
+    parameters = {
+        "window": job.plan.window,
+        "overlap": job.plan.overlap,
+        "precision": job.precision,
+        "bands": list(job.scene.ms.roles),
+        "gnyq_ms": list(job.gnyq_ms),
+        "bits": job.bits,
+    }
     return {
         "model": job.spec.name,
         "model_digest": job.spec.digest,
         "kind": job.spec.kind,
         "radiometry": job.radiometry,
-        "shift": None if shift is None else asdict(shift),
+        "shift": shift_facts(job),
         "parameters": parameters,
+    }
+
+
+def shift_facts(job: Job) -> dict[str, Any] | None:
+    """Return the shift between PAN and MS that was measured, MS pixels; None where nobody looked."""
+    shift = job.scene.shift
+    if shift is None:
+        return None
+    return {
+        "row": round(shift.row, 4),
+        "col": round(shift.col, 4),
+        "confidence": round(shift.confidence, 3),
+        "n_window": shift.n_window,
+        "spread": round(shift.spread, 4),
     }
 
 

@@ -8,8 +8,12 @@ import pytest
 import rasterio
 from numpy.typing import NDArray
 from PIL import Image
+from pyproj import Transformer
 
+from ship_geo.api import pansharpen_scene
 from ship_geo.demo import DemoScene, make_scene, run_demo
+from ship_geo.demo import delivery as delivery_module
+from ship_geo.demo.acquire import acquire
 from ship_geo.demo.canvas import STEP, Canvas, Frame, Raised, Texture
 from ship_geo.demo.ground import draw_cars, draw_ground
 from ship_geo.demo.materials import Material, band_response, band_table, pan_response
@@ -19,11 +23,20 @@ from ship_geo.errors import ArgumentError, OutputError
 from ship_geo.scene import open_scene
 
 SIZE = 256
+SEED = 5
+ORDER = "000000000000_01"
+Arrays = dict[str, NDArray[np.float64]]
 
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> DemoScene:
-    return make_scene(tmp_path_factory.mktemp("demo"), size=SIZE, seed=5)
+    return make_scene(tmp_path_factory.mktemp("demo"), size=SIZE, seed=SEED)
+
+
+@pytest.fixture(scope="module")
+def arrays(scene: DemoScene) -> Arrays:
+    found = acquire(SIZE, scene.sensor, np.random.default_rng(SEED))
+    return {name: values.astype(np.float64) for name, values in zip(("ms", "pan", "ref"), found, strict=True)}
 
 
 def read(path: Path) -> NDArray[np.float64]:
@@ -31,34 +44,78 @@ def read(path: Path) -> NDArray[np.float64]:
         return source.read().astype(np.float64)
 
 
-def test_scene_opens_as_a_nested_worldview_pair(scene: DemoScene) -> None:
-    opened = open_scene(scene.folder)
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+# Delivery -----------------------------------------------------------------------------------------------------------
+
+
+def test_delivery_opens_as_a_nested_worldview_pair_without_a_warning(scene: DemoScene) -> None:
+    for source in (scene.folder, scene.delivery, scene.ms, scene.pan):
+        opened = open_scene(source)
+        assert (opened.family, opened.name) == ("digitalglobe", f"{ORDER}_P001")
+        assert opened.warnings == ()
     assert opened.sensor.name == "worldview-2"
+    assert opened.sensor.bits == 11
     assert opened.ms.roles == ("blue", "green", "red", "nir")
     assert opened.pair.ratio == (4.0, 4.0)
     assert opened.pair.phase == (0.0, 0.0)
     assert opened.pair.output.shape == (SIZE, SIZE)
     assert opened.pair.output.resolution == (0.5, 0.5)
+    assert opened.time == "2016-04-25T09:55:10.046Z"
+    assert (opened.acquisition.sun_azimuth, opened.acquisition.sun_elevation) == (150.0, 58.2)
 
 
-def test_values_fit_eleven_bits_and_use_them(scene: DemoScene) -> None:
-    for path in (scene.pan, scene.ms, scene.reference):
-        values = read(path)
+def test_tiles_hold_the_arrays_for_this_package_and_for_gdal(scene: DemoScene, arrays: Arrays) -> None:
+    opened = open_scene(scene.delivery)
+    for kind, index, layer in (("ms", scene.ms, opened.ms), ("pan", scene.pan, opened.pan)):
+        assert len(layer.tiles) == 4
+        with layer.open() as reader:
+            values, valid = reader.read(0, *layer.grid.shape[:1], 0, *layer.grid.shape[1:])
+        assert valid.all()
+        assert np.array_equal(values, arrays[kind])
+        assert np.array_equal(read(index), arrays[kind])  # by GDAL's own driver for these indices
+        with rasterio.open(index) as source:
+            assert source.driver == "TIL"
+            assert source.transform == layer.grid.transform
+            assert source.crs == layer.grid.crs
+    assert np.array_equal(read(scene.reference), arrays["ref"])
+
+
+def test_rpc_says_the_same_as_the_map(scene: DemoScene) -> None:
+    opened = open_scene(scene.delivery)
+    assert opened.rpc is not None
+    rows, cols = np.mgrid[0 : SIZE + 1 : 32, 0 : SIZE + 1 : 32]
+    to_degrees = Transformer.from_crs("EPSG:32633", "EPSG:4326", always_xy=True)
+    lon, lat = to_degrees.transform(500000 + 0.5 * cols, 4650000 - 0.5 * rows)
+    row, col = opened.rpc.project(lon, lat, 100.0)
+    assert np.abs(row - rows).max() < 1e-3
+    assert np.abs(col - cols).max() < 1e-3
+
+
+def test_calibration_leads_back_to_the_reflectance_that_was_drawn(scene: DemoScene, arrays: Arrays) -> None:
+    toa = pansharpen_scene(scene.delivery, model="exp", radiometry="toa").to_numpy().mean((1, 2))
+    assert toa == pytest.approx(arrays["ms"].mean((1, 2)) / 2700, abs=0.02)
+
+
+def test_values_fit_eleven_bits_and_use_them(arrays: Arrays) -> None:
+    for values in arrays.values():
         assert values.min() >= 1
         assert values.max() <= 2047
         assert values.std() > 60
 
 
 def test_equal_seeds_give_equal_files_and_other_seeds_other_ground(scene: DemoScene, tmp_path: Path) -> None:
-    same = make_scene(tmp_path / "same", size=SIZE, seed=5)
+    same = make_scene(tmp_path / "same", size=SIZE, seed=SEED)
     other = make_scene(tmp_path / "other", size=SIZE, seed=6)
+    assert contents(same.folder) == contents(scene.folder)
     for kind in ("pan", "ms", "reference"):
-        assert getattr(same, kind).read_bytes() == getattr(scene, kind).read_bytes()
         assert not np.array_equal(read(getattr(other, kind)), read(getattr(scene, kind)))
 
 
-def test_ms_is_the_reference_seen_from_farther_away(scene: DemoScene) -> None:
-    ms, ref = read(scene.ms), read(scene.reference)
+def test_ms_is_the_reference_seen_from_farther_away(arrays: Arrays) -> None:
+    ms, ref = arrays["ms"], arrays["ref"]
     boxes = ref.reshape(4, SIZE // 4, 4, SIZE // 4, 4).mean((2, 4))
     inner = np.s_[:, 4:-4, 4:-4]
     assert np.abs(ms[inner].mean((1, 2)) / ref.mean((1, 2)) - 1).max() < 0.03
@@ -66,8 +123,8 @@ def test_ms_is_the_reference_seen_from_farther_away(scene: DemoScene) -> None:
         assert np.corrcoef(ms[inner][band].ravel(), boxes[inner][band].ravel())[0, 1] > 0.97
 
 
-def test_pan_is_no_mere_mix_of_the_bands(scene: DemoScene) -> None:
-    pan, ref = read(scene.pan).ravel(), read(scene.reference).reshape(4, -1)
+def test_pan_is_no_mere_mix_of_the_bands(arrays: Arrays) -> None:
+    pan, ref = arrays["pan"].ravel(), arrays["ref"].reshape(4, -1)
     terms = np.vstack([ref, np.ones_like(pan)]).T
     left = pan - terms @ np.linalg.lstsq(terms, pan, rcond=None)[0]
     assert 0.80 < 1 - left.var() / pan.var() < 0.995
@@ -75,8 +132,12 @@ def test_pan_is_no_mere_mix_of_the_bands(scene: DemoScene) -> None:
 
 def test_eight_bands_are_those_of_worldview_in_file_order(tmp_path: Path) -> None:
     made = make_scene(tmp_path, size=128, n_band=8)
-    assert open_scene(tmp_path).ms.roles == made.sensor.roles
-    assert len(read(made.ms)) == 8
+    assert len(made.sensor.roles) == 8
+    assert open_scene(made.delivery).ms.roles == made.sensor.roles
+    assert 'bandId = "Multi"' in made.ms.with_suffix(".IMD").read_text()
+
+
+# Files --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -97,14 +158,50 @@ def test_impossible_scenes_are_refused_before_a_folder_is_made(
 
 
 def test_existing_files_stay_unless_overwriting_is_allowed(tmp_path: Path) -> None:
-    kept = tmp_path / "demo_PAN.tif"
-    kept.write_text("mine")
-    with pytest.raises(OutputError, match=r"replaces no file, got .*demo_PAN\.tif"):
+    made = make_scene(tmp_path, size=128)
+    before = contents(tmp_path)
+    with pytest.raises(OutputError, match=r"replaces no file, got .*README\.TXT"):
+        make_scene(tmp_path, size=132, seed=1)
+    assert contents(tmp_path) == before
+    own = made.ms.with_name("notes.txt")
+    own.write_text("mine")
+    make_scene(tmp_path, size=132, n_band=8, overwrite=True)
+    assert own.read_text() == "mine"
+    assert set(contents(tmp_path)) == {*before, own.relative_to(tmp_path).as_posix()}
+    assert read(made.ms).shape == (8, 33, 33)
+    assert read(made.reference).shape == (8, 132, 132)
+
+
+@pytest.mark.parametrize("name", ["demo_reference.tif", "demo_fused.tif", "demo_fused.json", "demo.png"])
+def test_files_of_another_origin_are_never_replaced(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(OutputError, match=f"only files that it made itself, got .*{name}"):
+        run_demo(tmp_path, size=128, model="exp", overwrite=True)
+    assert contents(tmp_path) == {name: b"mine"}
+
+
+def test_folder_in_the_place_of_a_file_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "demo_reference.tif").mkdir()
+    with pytest.raises(OutputError, match="made itself"):
+        make_scene(tmp_path, size=128, overwrite=True)
+
+
+@pytest.mark.parametrize("has_earlier", [False, True])
+def test_a_scene_that_fails_leaves_the_folder_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_earlier: bool
+) -> None:
+    if has_earlier:
         make_scene(tmp_path, size=128)
-    assert [path.name for path in tmp_path.iterdir()] == ["demo_PAN.tif"]
-    assert kept.read_text() == "mine"
-    make_scene(tmp_path, size=128, overwrite=True)
-    assert read(kept).shape == (1, 128, 128)
+    before = contents(tmp_path)
+
+    def fail(*_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(delivery_module, "readme_text", fail)  # the last file of the delivery
+    with pytest.raises(OutputError, match="No space left"):
+        make_scene(tmp_path, size=128, seed=1, overwrite=True)
+    assert contents(tmp_path) == before
+    assert len(list(tmp_path.iterdir())) == 2 * has_earlier
 
 
 def test_folder_that_cannot_be_made_is_an_output_error(tmp_path: Path) -> None:
@@ -191,22 +288,46 @@ def test_picture_in_a_missing_folder_is_an_output_error(tmp_path: Path) -> None:
 
 
 def test_demo_writes_its_files_and_a_table_that_json_can_hold(tmp_path: Path) -> None:
-    report = run_demo(tmp_path, size=SIZE, model="gsa")
-    names = {"demo_PAN.tif", "demo_MS.tif", "demo_reference.tif", "demo_fused.tif", "demo.png"}
-    assert {path.name for path in tmp_path.iterdir()} == names
-    assert {Path(path).name for path in report["files"].values()} == names
-    assert list(report["quality"]) == ["exp", "brovey", "mtf-glp-fs", report["model"]]
+    report = run_demo(tmp_path, size=128, model="gsa")
+    files = {
+        "delivery": ORDER,
+        "reference": "demo_reference.tif",
+        "fused": "demo_fused.tif",
+        "stac": "demo_fused.json",
+        "picture": "demo.png",
+    }
+    assert report["files"] == {kind: str(tmp_path / name) for kind, name in files.items()}
+    assert {path.name for path in tmp_path.iterdir()} == set(files.values())
+    table = report["quality"]
+    assert list(table) == ["exp", "brovey", "mtf-glp-fs", report["model"]]
+    for method in ("mtf-glp-fs", "gsa"):  # sharpening is better than interpolating
+        assert table[method]["ergas"] < table["exp"]["ergas"]
+        assert table[method]["psnr"] > table["exp"]["psnr"]
     assert json.loads(json.dumps(report)) == report
-    lines = format_table(report["quality"]).splitlines()
+    lines = format_table(table).splitlines()
     assert lines[0].split() == ["method", "SAM", "ERGAS", "Q2n", "PSNR", "D_lambda", "D_s", "QNR", "HQNR"]
     assert len({len(line) for line in lines}) == 1
 
 
-def test_sharpening_the_demo_is_better_than_interpolating_it(tmp_path: Path) -> None:
-    table = run_demo(tmp_path, size=SIZE, model="gsa")["quality"]
-    for method in ("mtf-glp-fs", "gsa"):
-        assert table[method]["ergas"] < table["exp"]["ergas"]
-        assert table[method]["psnr"] > table["exp"]["psnr"]
+def test_stac_item_of_the_demo_leads_to_the_tiles_of_its_delivery(tmp_path: Path) -> None:
+    files = run_demo(tmp_path, size=128, model="exp")["files"]
+    item = json.loads(Path(files["stac"]).read_text())
+    sources = [tmp_path / link["href"] for link in item["links"] if link["rel"] == "derived_from"]
+    assert sorted(sources) == sorted(Path(files["delivery"]).rglob("*.TIF"))
+    assert item["properties"]["datetime"].startswith("2016-04-25T09:55:10.046")
+
+
+def test_demo_replaces_the_files_of_an_earlier_one_when_asked(tmp_path: Path) -> None:
+    first = run_demo(tmp_path, size=128, model="exp")["files"]
+    before = contents(tmp_path)
+    with pytest.raises(OutputError, match="replaces no file"):
+        run_demo(tmp_path, size=128, model="exp")
+    assert contents(tmp_path) == before
+    assert run_demo(tmp_path, size=128, seed=1, model="exp", overwrite=True)["files"] == first
+    after = contents(tmp_path)
+    assert after.keys() == before.keys()
+    changed = [name for name in after if after[name] != before[name]]
+    assert {Path(name).suffix for name in changed} >= {".tif", ".TIF", ".png", ".json"}
 
 
 def test_demo_does_not_replace_an_earlier_result(tmp_path: Path) -> None:

@@ -116,10 +116,8 @@ def test_dead_server_is_told_within_seconds_and_leaves_no_output(tmp_path):
 def test_server_that_dies_while_it_is_read_leaves_no_output(town, folder, tmp_path, monkeypatch):
     del town
     monkeypatch.setattr(network, "_WAITS", (0.01,))
-    opened = []
     with serve(folder) as server:
         scene = open_scene(**remote_pair(server))
-        opened.append(len(server.requests))
         server.fault = lambda number, path, has_content: RESET  # noqa: ARG005
         # What was looked at may lie in GDAL's cache: another address is the same file to the server.
         pan = replace(scene.pan, files=(BandRef(server.url("town_PAN.tif?other"), 1),))

@@ -6,7 +6,7 @@ The way of the data is that of any user: a folder in, `ship_geo.api`, files out.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from ship_geo.demo.metadata import PRODUCT
 from ship_geo.demo.scene import DemoScene, files_of_scene, make_scene, refuse_existing
 
 if TYPE_CHECKING:
+    import xarray as xr
     from numpy.typing import NDArray
 
     from ship_geo._typing import PathLike
@@ -91,9 +92,10 @@ def run_demo(
     ) as fused:
         name, record = str(fused.attrs["model"]), json.loads(fused.attrs["ship_geo_record"])
         _draw(picture, scene, fused.to_numpy(), name)
-    pair = {"ms": scene.ms, "pan": scene.pan, "ref": scene.reference}
-    table = {method: quality(pansharpen_scene(scene.delivery, model=method, **how), **pair) for method in CLASSICAL}
-    table[name] = quality(fused_path, **pair)
+    table = {
+        method: quality(fused, ms=scene.ms, pan=scene.pan, ref=scene.reference)
+        for method, fused in _results(scene, fused_path, name, how)
+    }
     files = {
         "delivery": scene.delivery,
         "reference": scene.reference,
@@ -107,6 +109,17 @@ def run_demo(
         "record": record,
         "quality": table,
     }
+
+
+def _results(
+    scene: DemoScene, fused: Path, name: str, how: Mapping[str, Any]
+) -> Iterator[tuple[str, Path | xr.DataArray]]:
+    """The classical methods, computed one after the other, and the file that is there."""
+    from ship_geo.api import pansharpen_scene
+
+    for method in CLASSICAL:
+        yield method, pansharpen_scene(scene.delivery, model=method, **how)
+    yield name, fused
 
 
 def _draw(path: Path, scene: DemoScene, fused: NDArray[Any], name: str) -> None:

@@ -72,7 +72,7 @@ def find_product(paths: Sequence[Path], search: Search) -> tuple[Product, Scratc
     ProductError
         When there are several products, or the one that is meant cannot be opened.
     """
-    root = _root_of(paths)
+    root = root_of(paths)
     if root is None:
         return None
     tree = _open(root, search)
@@ -82,7 +82,7 @@ def find_product(paths: Sequence[Path], search: Search) -> tuple[Product, Scratc
         candidates = tuple(one for one in candidates if names <= set(one.members))
     if not candidates:
         return None
-    chosen = _choose(candidates, search.product, str(root))
+    chosen = choose(candidates, search.product, str(root))
     product = family_of(chosen).open(tree, chosen, OpenOptions(search.missing))
     others = [one.name for one in candidates if one is not chosen]
     notes = (f"other products beside it: {', '.join(others[:_MOST_LISTED])}",) if others else ()
@@ -103,8 +103,14 @@ def _open(root: Path, search: Search) -> Tree:
     return open_tree(root, follow_links=search.follow_links, scratch=search.scratch, max_unpacked=search.max_unpacked)
 
 
-def _root_of(paths: Sequence[Path]) -> Path | None:
-    """Return where the delivery of some files begins; None where no family knows their names."""
+def root_of(paths: Sequence[Path]) -> Path | None:
+    """Return where the delivery of some files begins; None where no family knows their names.
+
+    Parameters
+    ----------
+    paths
+        Folder, archive (returned as they are), or one or more files.
+    """
     first = paths[0]
     if first.is_dir() or is_archive(first):
         return first
@@ -117,8 +123,26 @@ def _root_of(paths: Sequence[Path]) -> Path | None:
     return None
 
 
-def _choose(candidates: Sequence[Candidate], product: str | None, root: str) -> Candidate:
+def choose(candidates: Sequence[Candidate], product: str | None, root: str) -> Candidate:
+    """Return the product that is meant.
+
+    Parameters
+    ----------
+    candidates
+        Those of a delivery.
+    product
+        Name of one, or a part of it that no other one has; None where there is nothing to choose.
+    root
+        Where they are, for messages.
+
+    Raises
+    ------
+    ProductError
+        When none or several are meant, or the one that is meant has a problem.
+    """
     wanted = [one for one in candidates if product is None or product.lower() in one.name.lower()]
+    # Names may begin alike: who says all of one means that one.
+    wanted = [one for one in wanted if product is not None and product.lower() == one.name.lower()] or wanted
     usable = [one for one in wanted if not one.problem]
     if len(usable) == 1:
         return usable[0]

@@ -73,6 +73,34 @@ def find_pair(source: Path) -> PairFiles | None:
     return pairs[0] if pairs else None
 
 
+def find_pairs(files: Iterable[Path]) -> dict[Path, PairFiles | ProductError | None]:
+    """Return what `find_pair` says of every PAN file of one folder, in one look at the names.
+
+    Parameters
+    ----------
+    files
+        Rasters of the folder; no disk is touched.
+
+    Returns
+    -------
+    dict
+        By PAN file: its pair; the error where there are several candidates; None where no partner lies beside it.
+    """
+    groups: dict[str, list[_Name]] = {}
+    for name in filter(None, map(_classify, files)):
+        if name.kind != "sharpened":
+            groups.setdefault(name.key, []).append(name)
+    found: dict[Path, PairFiles | ProductError | None] = {}
+    for group in groups.values():
+        result: PairFiles | ProductError | None
+        try:
+            result = next(iter(_pairs(group)), None)
+        except ProductError as error:
+            result = error
+        found |= {name.path: result for name in group if name.kind == "pan"}
+    return found
+
+
 def rasters_in(folder: Path) -> list[Path]:
     """Return the raster files of a folder by their suffix, sorted by name; subfolders are not entered.
 

@@ -113,10 +113,10 @@ def find_lattice(blocks: list[tuple[int, int, Values]]) -> Lattice:
 def centre_lattice(ratio: int) -> Lattice:
     """Return the lattice of MS that was interpolated from a grid `ratio` times coarser, with the same outer corner.
 
-    Every kernel of interpolation gives back, or nearly so, the original value where it meets the centre of an original
-    pixel. For an odd ratio a pixel lies there. For an even one the centre is the corner of four pixels, whose mean is
-    taken: of bilinear MS it differs from the original by ``d / (4 ratio)`` along each axis, `d` being the second
-    difference of neighbouring MS pixels (Taylor expansion of the kernel); of cubic MS by about a third of that.
+    Interpolation gives back the original value where it meets the centre of an original pixel. For an odd ratio a
+    pixel lies there. For an even one the centre is the corner of four pixels, whose mean is taken: it differs from the
+    original along each axis by ``d / (4 ratio)`` for bilinear MS and by about ``d / (8 ratio**2)`` for cubic MS, `d`
+    being the second difference of neighbouring MS pixels (both by putting the kernel in).
 
     Parameters
     ----------

@@ -8,6 +8,7 @@ nothing is resampled, unless a layer says that it is to be warped, which happens
 from ship_geo.raster.facts import BandRef, Mask, RasterInfo, Tile, Values
 from ship_geo.raster.handles import is_remote, local_file
 from ship_geo.raster.inspection import inspect, inspect_mosaic
+from ship_geo.raster.network import public_name
 from ship_geo.raster.reader import RasterReader
 from ship_geo.raster.values import find_valid, to_dtype
 from ship_geo.raster.warp import Warp
@@ -25,5 +26,6 @@ __all__ = [
     "inspect_mosaic",
     "is_remote",
     "local_file",
+    "public_name",
     "to_dtype",
 ]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ship_geo.grids import Grid
+from ship_geo.raster import public_name
 
 if TYPE_CHECKING:
     from ship_geo.products.layers import Layer
@@ -134,7 +135,7 @@ def _layer_line(layer: Layer) -> str:
     if layer.nodata is not None and layer.n_band > 1:
         rule += " where all bands have it" if layer.nodata >= 0 else " where any band has it"
     rule += " and a mask" if layer.mask else ""
-    names = [Path(path).name for path in layer.paths]
+    names = [Path(public_name(path)).name for path in layer.paths]
     shown = ", ".join(names) if len(names) <= len(("blue", "green", "red", "nir")) else f"{names[0]} + {len(names) - 1}"
     size = f"{layer.grid.shape[0]} x {layer.grid.shape[1]} x {layer.n_band}"
     return f"{shown}: {size}, {layer.dtype}, pixel {rows:.6g} x {cols:.6g}, {rule}"
@@ -153,7 +154,7 @@ def _band(scene: Scene, place: int) -> dict[str, Any]:
 def _layer(layer: Layer, native: float | None) -> dict[str, Any]:
     nodata = layer.nodata
     return {
-        "files": [Path(path).name for path in layer.paths],
+        "files": [Path(public_name(path)).name for path in layer.paths],
         "dtype": layer.dtype,
         "nodata": nodata if nodata is None or np.isfinite(nodata) else str(nodata),
         "mask": layer.mask,
@@ -173,9 +174,10 @@ def _gsd(grid: Grid, native: float | None) -> float | None:
         return native
     from pyproj import CRS
 
-    axis = CRS.from_user_input(grid.crs).axis_info[0]
-    metres = axis.unit_conversion_factor * float(np.sqrt(np.prod(grid.resolution)))
-    return round(metres, 6) if axis.unit_name not in _ANGLE_UNITS else native
+    axes = CRS.from_user_input(grid.crs).axis_info
+    if not axes or axes[0].unit_name in _ANGLE_UNITS:
+        return native
+    return round(axes[0].unit_conversion_factor * float(np.sqrt(np.prod(grid.resolution))), 6)
 
 
 def _short(crs: str | None) -> str:

@@ -25,7 +25,7 @@ from ship_geo.products.names import find_platform, find_time
 from ship_geo.products.pairs import find_pair, has_pan_name, rasters_in, scene_name
 from ship_geo.products.product import Acquisition, LayerFiles, Product
 from ship_geo.products.stacks import find_stack
-from ship_geo.raster import RasterInfo, inspect, inspect_mosaic, is_remote
+from ship_geo.raster import RasterInfo, inspect, inspect_mosaic, is_remote, public_name
 from ship_geo.rpc import Rpc
 from ship_geo.scene.placement import Part, place
 from ship_geo.scene.value import Scene
@@ -159,9 +159,17 @@ def build_scene(
     ms_infos, pan_info = _look(product)
     product, ms_infos, pan_info = _in_order(product, ms_infos, pan_info)
     tags = _merge_tags([pan_info, *ms_infos])
-    names = [Path(path).name for path in (*product.pan.paths, *product.ms.paths)]
+    names = [Path(public_name(path)).name for path in (*product.pan.paths, *product.ms.paths)]
     found = sensor or product.sensor or find_platform(names, tags)
-    ms_layer, ms_notes = open_ms(ms_infos, pan_band=product.pan_band, sensor=found, bands=bands, known=product.ms)
+    ms_layer, ms_notes = open_ms(
+        ms_infos,
+        pan_band=product.pan_band,
+        sensor=found,
+        bands=bands,
+        known=product.ms,
+        ratio=chosen.get("ratio"),
+        pan=pan_info.grid,
+    )
     pan_layer, pan_notes = open_pan(pan_info, pan_band=product.pan_band, known=product.pan)
     ms_part = Part(ms_layer, ms_infos[0], _rpc_of(product.ms, ms_infos[0]))
     placing = place(ms_part, Part(pan_layer, pan_info, _rpc_of(product.pan, pan_info)), chosen)
@@ -256,7 +264,7 @@ def _find_files(source: PathLike | None, ms_paths: tuple[str, ...], pan: PathLik
 
 def _as_product(files: PairFiles) -> Product:
     return Product(
-        name=scene_name(files.pan),
+        name=scene_name(public_name(files.pan)),
         family="pair" if files.pan_band is None else "stack",
         ms=LayerFiles(files.ms),
         pan=LayerFiles((files.pan,)),
@@ -293,7 +301,7 @@ def _require_stack(path: str, looked: str) -> PairFiles:
     if stack is None:
         msg = (
             f"one file must have a partner named like it (X_PAN / X_MS) or be a stack with a band described as 'pan', "
-            f"got {path} ({looked}); pass both files with `pan=` and `ms=`"
+            f"got {public_name(path)} ({looked}); pass both files with `pan=` and `ms=`"
         )
         raise ProductError(msg)
     return stack

@@ -98,9 +98,12 @@ def place(ms: Part, pan: Part, options: Mapping[str, Any]) -> Placing:
         return _sensor(ms, pan, options)
     if not ms.is_placed and not pan.is_placed:
         return _bare(ms, pan)
-    if options.get("assume_aligned", False):
-        ms, pan = _aligned(ms, pan), _aligned(pan, ms)
-    return _map(ms, pan)
+    if not options.get("assume_aligned", False):
+        return _map(ms, pan)
+    assumed = [name for name, part in (("MS", ms), ("PAN", pan)) if not part.is_placed or part.layer.grid.crs is None]
+    placing = _map(_aligned(ms, pan), _aligned(pan, ms))
+    notes = [f"{name} has no CRS of its own: that of the other is assumed, as stated" for name in assumed]
+    return replace(placing, notes=(*placing.notes, *notes))
 
 
 def _map(ms: Part, pan: Part) -> Placing:

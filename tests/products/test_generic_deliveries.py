@@ -218,3 +218,9 @@ def test_empty_pan_is_refused(tmp_path):
 def test_vrt_in_the_place_of_pan_is_refused_and_not_followed(tmp_path):
     with pytest.raises(ProductError, match=r"got VRT text, which names other files, in .*pan.tif"):
         open_scene(generic.bad_vrt(tmp_path))
+
+
+def test_pan_without_crs_is_taken_to_lie_on_ms_when_told_so(tmp_path):
+    scene = open_scene(generic.bad_crs_none(tmp_path), assume_aligned=True)
+    assert (scene.pair.output.crs, scene.pair.output.shape) == ("EPSG:32633", (1024, 1024))
+    assert corner(scene.pair.output) == (500000, 4640000)
