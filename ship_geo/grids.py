@@ -306,7 +306,7 @@ def _check_crs(ms: Grid, pan: Grid) -> None:
         bare, named = ("MS", pan.crs) if ms.crs is None else ("PAN", ms.crs)
         msg = (
             f"PAN and MS must both have a CRS or both have none, got no CRS for {bare} beside {brief_crs(named)}; "
-            f"write the CRS of {bare} into its file (gdal_edit.py -a_srs), or pass `assume_aligned=True` if it is the same"
+            f"write the CRS of {bare} into its file (gdal_edit.py -a_srs), or pass `assume_aligned=True`"
         )
         raise GridError(msg)
     ms_bounds = _reproject(ms.bounds, ms.crs, pan.crs)

@@ -152,7 +152,7 @@ def _coefficients(scene: Scene, radiometry: str) -> tuple[tuple[float, ...], tup
 
 
 def open_source(job: Job) -> SceneSource:
-    """Open the scene of a job, once per process; the last few scenes stay open, unpacked ones while their folder lives."""
+    """Open the scene of a job, once per process; the last few stay open, unpacked ones while their folder lives."""
     source = _SOURCES.get(job.token)
     if source is None:
         while len(_SOURCES) >= MAX_OPEN:

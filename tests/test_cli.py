@@ -11,17 +11,17 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 import rasterio
+from deliveries.scenes import DrawnPair, write_pair
 from rasterio.transform import from_origin
 
 from ship_geo import api
 from ship_geo.cli import main
-from ship_geo.demo import DemoScene, make_scene
 from ship_geo.errors import ProductError
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> DemoScene:
-    return make_scene(tmp_path_factory.mktemp("scene"), size=128)
+def scene(tmp_path_factory: pytest.TempPathFactory) -> DrawnPair:
+    return write_pair(tmp_path_factory.mktemp("scene"))
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
 Run = Callable[..., tuple[int, str, str]]
 
 
-def pair(scene: DemoScene) -> tuple[object, ...]:
+def pair(scene: DrawnPair) -> tuple[object, ...]:
     return "--pan", scene.pan, "--ms", scene.ms
 
 
@@ -62,7 +62,7 @@ def test_help_loads_no_heavy_library() -> None:
     assert "--dry-run" in done.stdout
 
 
-def test_info_loads_no_torch(scene: DemoScene) -> None:
+def test_info_loads_no_torch(scene: DrawnPair) -> None:
     code = (
         "import sys; from ship_geo.cli import main\n"
         f"code = main(['info', {str(scene.folder)!r}])\n"
@@ -119,7 +119,7 @@ def test_wrong_usage_is_json_too_when_asked_for(run: Run) -> None:
 # Results ------------------------------------------------------------------------------------------------------------
 
 
-def test_pansharpen_writes_the_pan_grid_and_says_so(run: Run, scene: DemoScene, tmp_path: Path) -> None:
+def test_pansharpen_writes_the_pan_grid_and_says_so(run: Run, scene: DrawnPair, tmp_path: Path) -> None:
     output = tmp_path / "fused.tif"
     code, out, err = run("pansharpen", scene.folder, "-o", output, "--model", "brovey")
     assert code == 0, err
@@ -131,7 +131,7 @@ def test_pansharpen_writes_the_pan_grid_and_says_so(run: Run, scene: DemoScene, 
         assert fused.descriptions == ("blue", "green", "red", "nir")
 
 
-def test_json_result_is_all_there_is_on_standard_output(run: Run, scene: DemoScene, tmp_path: Path) -> None:
+def test_json_result_is_all_there_is_on_standard_output(run: Run, scene: DrawnPair, tmp_path: Path) -> None:
     output = tmp_path / "fused.tif"
     code, out, _ = run("pansharpen", *pair(scene), "-o", output, "--model", "exp", "--json")
     assert code == 0
@@ -143,11 +143,11 @@ def test_json_result_is_all_there_is_on_standard_output(run: Run, scene: DemoSce
     assert {"sensor", "model", "model_digest", "seconds", "n_clipped"} <= set(result)
 
 
-def test_quiet_run_is_silent(run: Run, scene: DemoScene, tmp_path: Path) -> None:
+def test_quiet_run_is_silent(run: Run, scene: DrawnPair, tmp_path: Path) -> None:
     assert run("pansharpen", scene.pan, "-o", tmp_path / "f.tif", "--model", "exp", "--quiet") == (0, "", "")
 
 
-def test_bands_may_come_as_one_file_each_in_the_order_given(run: Run, scene: DemoScene, tmp_path: Path) -> None:
+def test_bands_may_come_as_one_file_each_in_the_order_given(run: Run, scene: DrawnPair, tmp_path: Path) -> None:
     with rasterio.open(scene.ms) as source:
         profile, values = source.profile | {"count": 1}, source.read()
     words: list[object] = []
@@ -161,7 +161,7 @@ def test_bands_may_come_as_one_file_each_in_the_order_given(run: Run, scene: Dem
     assert [band["role"] for band in json.loads(out)["bands"]] == ["red", "blue"]
 
 
-def test_dry_run_tells_the_plan_and_writes_nothing(run: Run, scene: DemoScene, tmp_path: Path) -> None:
+def test_dry_run_tells_the_plan_and_writes_nothing(run: Run, scene: DrawnPair, tmp_path: Path) -> None:
     words = ("pansharpen", scene.folder, "-o", tmp_path / "f.tif", "--model", "gsa", "--dry-run")
     code, out, _ = run(*words)
     assert code == 0
@@ -172,7 +172,7 @@ def test_dry_run_tells_the_plan_and_writes_nothing(run: Run, scene: DemoScene, t
     assert list(tmp_path.iterdir()) == []
 
 
-def test_info_describes_the_scene(run: Run, scene: DemoScene) -> None:
+def test_info_describes_the_scene(run: Run, scene: DrawnPair) -> None:
     code, out, _ = run("info", scene.folder)
     assert code == 0
     assert "WorldView-2" in out
@@ -181,7 +181,7 @@ def test_info_describes_the_scene(run: Run, scene: DemoScene) -> None:
     assert json.loads(out)["sensor"] == "WorldView-2"
 
 
-def test_quality_of_the_reference_is_perfect_against_itself(run: Run, scene: DemoScene) -> None:
+def test_quality_of_the_reference_is_perfect_against_itself(run: Run, scene: DrawnPair) -> None:
     words = ("quality", "--fused", scene.reference, *pair(scene), "--ref", scene.reference)
     code, out, err = run(*words, "--json")
     assert code == 0, err
@@ -196,7 +196,7 @@ def test_quality_of_the_reference_is_perfect_against_itself(run: Run, scene: Dem
     assert "inf" in out
 
 
-def test_quality_without_reference_gives_only_what_needs_none(run: Run, scene: DemoScene) -> None:
+def test_quality_without_reference_gives_only_what_needs_none(run: Run, scene: DrawnPair) -> None:
     code, out, _ = run("quality", "--fused", scene.reference, *pair(scene), "--json")
     assert code == 0
     values = json.loads(out)
@@ -237,65 +237,65 @@ def rewrite(source: Path, target: Path, **changes: Any) -> Path:
     return target
 
 
-def missing(scene: DemoScene, folder: Path) -> tuple[object, ...]:
+def missing(scene: DrawnPair, folder: Path) -> tuple[object, ...]:
     return "--pan", folder / "none_PAN.tif", "--ms", scene.ms
 
 
-def empty(scene: DemoScene, folder: Path) -> tuple[object, ...]:
+def empty(scene: DrawnPair, folder: Path) -> tuple[object, ...]:
     path = folder / "empty.tif"
     path.touch()
     return "--pan", path, "--ms", scene.ms
 
 
-def truncated(scene: DemoScene, folder: Path) -> tuple[object, ...]:
+def truncated(scene: DrawnPair, folder: Path) -> tuple[object, ...]:
     path = folder / "half.tif"
     path.write_bytes(scene.pan.read_bytes()[: scene.pan.stat().st_size // 2])
     return "--pan", path, "--ms", scene.ms
 
 
-def no_raster(scene: DemoScene, folder: Path) -> tuple[object, ...]:
+def no_raster(scene: DrawnPair, folder: Path) -> tuple[object, ...]:
     path = folder / "notes.tif"
     path.write_text("these are notes")
     return "--pan", path, "--ms", scene.ms
 
 
-def without_crs(scene: DemoScene, folder: Path) -> tuple[object, ...]:
+def without_crs(scene: DrawnPair, folder: Path) -> tuple[object, ...]:
     return "--pan", rewrite(scene.pan, folder / "bare.tif", crs=None), "--ms", scene.ms
 
 
-def elsewhere(scene: DemoScene, folder: Path) -> tuple[object, ...]:
+def elsewhere(scene: DrawnPair, folder: Path) -> tuple[object, ...]:
     moved = rewrite(scene.pan, folder / "far.tif", transform=from_origin(700000, 4000000, 0.5, 0.5))
     return "--pan", moved, "--ms", scene.ms
 
 
-def three_pans(scene: DemoScene, folder: Path) -> tuple[object, ...]:
+def three_pans(scene: DrawnPair, folder: Path) -> tuple[object, ...]:
     return "--pan", rewrite(scene.pan, folder / "rgb.tif", n_band=3), "--ms", scene.ms
 
 
-def finer_ms(scene: DemoScene, folder: Path) -> tuple[object, ...]:
+def finer_ms(scene: DrawnPair, folder: Path) -> tuple[object, ...]:
     coarse = rewrite(scene.pan, folder / "coarse.tif", transform=from_origin(500000, 4650000, 8, 8))
     return "--pan", coarse, "--ms", scene.ms
 
 
-def unknown_sensor(scene: DemoScene, _: Path) -> tuple[object, ...]:
+def unknown_sensor(scene: DrawnPair, _: Path) -> tuple[object, ...]:
     return *pair(scene), "--sensor", "sputnik"
 
 
-def unknown_model(scene: DemoScene, _: Path) -> tuple[object, ...]:
+def unknown_model(scene: DrawnPair, _: Path) -> tuple[object, ...]:
     return *pair(scene), "--model", "magic"
 
 
-def unknown_device(scene: DemoScene, _: Path) -> tuple[object, ...]:
+def unknown_device(scene: DrawnPair, _: Path) -> tuple[object, ...]:
     return *pair(scene), "--device", "abacus"
 
 
-def corrupt_checkpoint(scene: DemoScene, folder: Path) -> tuple[object, ...]:
+def corrupt_checkpoint(scene: DrawnPair, folder: Path) -> tuple[object, ...]:
     path = folder / "weights.safetensors"
     path.write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{broken}" * 4)
     return *pair(scene), "--model", path
 
 
-def no_valid_pixel(scene: DemoScene, folder: Path) -> tuple[object, ...]:
+def no_valid_pixel(scene: DrawnPair, folder: Path) -> tuple[object, ...]:
     return "--pan", scene.pan, "--ms", rewrite(scene.ms, folder / "void.tif", nodata=0, fill=0)
 
 
@@ -319,9 +319,9 @@ BAD_INPUT = [
 @pytest.mark.parametrize(("make", "code", "text"), BAD_INPUT, ids=[make.__name__ for make, _, _ in BAD_INPUT])
 def test_bad_input_is_explained_and_leaves_nothing(
     run: Run,
-    scene: DemoScene,
+    scene: DrawnPair,
     tmp_path: Path,
-    make: Callable[[DemoScene, Path], tuple[object, ...]],
+    make: Callable[[DrawnPair, Path], tuple[object, ...]],
     code: int,
     text: str,
 ) -> None:
@@ -342,7 +342,7 @@ def test_bad_input_is_explained_and_leaves_nothing(
     assert list(target.iterdir()) == []
 
 
-def test_existing_output_stays_unless_overwriting_is_asked_for(run: Run, scene: DemoScene, tmp_path: Path) -> None:
+def test_existing_output_stays_unless_overwriting_is_asked_for(run: Run, scene: DrawnPair, tmp_path: Path) -> None:
     output = tmp_path / "fused.tif"
     output.write_text("precious")
     words = ("pansharpen", *pair(scene), "-o", output, "--model", "exp", "-q")
@@ -356,14 +356,14 @@ def test_existing_output_stays_unless_overwriting_is_asked_for(run: Run, scene: 
         assert fused.count == 4
 
 
-def test_output_in_a_missing_folder_is_refused(run: Run, scene: DemoScene, tmp_path: Path) -> None:
+def test_output_in_a_missing_folder_is_refused(run: Run, scene: DrawnPair, tmp_path: Path) -> None:
     code, _, err = run("pansharpen", *pair(scene), "-o", tmp_path / "no" / "fused.tif", "--model", "exp")
     assert code == 1
     assert str(tmp_path / "no") in err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_input_is_never_overwritten(run: Run, scene: DemoScene) -> None:
+def test_input_is_never_overwritten(run: Run, scene: DrawnPair) -> None:
     before = scene.pan.read_bytes()
     code, _, err = run("pansharpen", *pair(scene), "-o", scene.pan, "--model", "exp", "--overwrite")
     assert code in {1, 2}

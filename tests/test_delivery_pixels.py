@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,7 +41,7 @@ def case(write: Callable[..., Path], view: View, ms: tuple[int, int], *, is_map:
 
 PLEIADES = View("pleiades", ("red", "green", "blue", "nir"))
 CASES = {
-    "wv2_2a_til": case(wv2_2a_til, View("worldview-2"), (64, 96)),
+    "wv2_2a_til": case(partial(wv2_2a_til, rows=(28, 12), cols=(32, 16)), View("worldview-2"), (40, 48)),
     "qb2_2a": case(qb2_2a, View("quickbird-2"), (60, 80)),
     "ge1_2a": case(ge1_2a, View("geoeye-1"), (64, 64)),
     "ge1_old": case(ge1_old, View("geoeye-1"), (64, 64)),

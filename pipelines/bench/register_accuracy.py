@@ -24,7 +24,7 @@ from common import json_option, show
 
 from ship_geo.alignment import measure_scene_shift, measure_shift
 from ship_geo.data.reader import ArrayPairReader
-from ship_geo.demo.acquire import make_scene
+from ship_geo.demo import make_scene
 from ship_geo.ops.resample import degrade
 from ship_geo.register import Shift, moved_grid
 from ship_geo.scene import Scene, open_scene

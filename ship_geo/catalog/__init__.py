@@ -9,7 +9,7 @@ not looked for, since that would mean opening every raster.
 
 from __future__ import annotations
 
-from ship_geo.catalog.outlines import footprint
+from ship_geo.catalog.outlines import footprint, on_globe
 from ship_geo.catalog.table import check_catalog, find_scenes, write_catalog
 
-__all__ = ["check_catalog", "find_scenes", "footprint", "write_catalog"]
+__all__ = ["check_catalog", "find_scenes", "footprint", "on_globe", "write_catalog"]

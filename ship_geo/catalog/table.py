@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ship_geo._typing import PathLike
+from ship_geo.catalog.entries import Entry
 from ship_geo.catalog.outlines import LONLAT
-from ship_geo.catalog.search import Found, search
+from ship_geo.catalog.search import search
 from ship_geo.errors import OutputError, ProductError
 from ship_geo.writer import check_output
 from ship_geo.writer.cog import move
@@ -64,7 +65,7 @@ def find_scenes(folder: PathLike, *, unpack: bool = False) -> gpd.GeoDataFrame:
     return _table([] if is_empty else search(str(root.absolute()), unpack=unpack))
 
 
-def _table(scenes: Iterable[Found]) -> gpd.GeoDataFrame:
+def _table(scenes: Iterable[Entry]) -> gpd.GeoDataFrame:
     import geopandas as gpd
     import pandas as pd
 
@@ -79,7 +80,7 @@ def _table(scenes: Iterable[Found]) -> gpd.GeoDataFrame:
     return frame.sort_values(["time", "name", "source"], kind="stable", ignore_index=True)
 
 
-def _row(scene: Found) -> dict[str, Any]:
+def _row(scene: Entry) -> dict[str, Any]:
     own = {"name": scene.name, "source": scene.source, "family": scene.family, "problem": scene.problem}
     row = {**scene.facts, **own}
     return {name: _written(value) if isinstance(value, str) else value for name, value in row.items()}

@@ -263,11 +263,11 @@ def models(**options: Any) -> None:
 @click.option("--seed", default=0, show_default=True, help="Another seed, another town.")
 @click.option("--model", default="auto", show_default=True, help="See `ship-geo models`.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
-@click.option("--overwrite", is_flag=True, help="Replace the files of an earlier demo.")
+@click.option("--overwrite", is_flag=True, help="Replace the files of an earlier demo; others are never replaced.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 @common_options
 def demo(folder: str, **options: Any) -> None:
-    """Make a synthetic WorldView-2 scene in DIR, sharpen it, and compare the result with classical methods."""
+    """Make a synthetic WorldView-2 delivery in DIR, sharpen it, and compare the result with classical methods."""
     from ship_geo.demo.run import format_table, run_demo
 
     names = ("size", "n_band", "seed", "model", "device", "overwrite")

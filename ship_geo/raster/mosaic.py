@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 from rasterio.dtypes import dtype_rev, typename_fwd
 
 from ship_geo.raster.facts import Tile
-from ship_geo.raster.handles import open_raster, open_text
+from ship_geo.raster.handles import local_file, open_raster, open_text
 
 
 def open_mosaic(tiles: Sequence[Tile], shape: tuple[int, int]) -> Any:
@@ -59,10 +59,25 @@ def _end(tile: Tile) -> tuple[int, int]:
     return tile.row + tile.shape[0], tile.col + tile.shape[1]
 
 
+def add_version(source: Element, path: str) -> None:
+    """Tell a file of a VRT from another one that had its name: GDAL keeps closed files open by name and options."""
+    options = SubElement(source, "OpenOptions")
+    SubElement(options, "OOI", key="@VERSION").text = _version(path)
+
+
+def _version(path: str) -> str:
+    file = local_file(path)
+    if file is None or not file.exists():
+        return ""
+    facts = file.stat()
+    return f"{facts.st_ino}-{facts.st_size}-{facts.st_mtime_ns}"
+
+
 def _add_source(band: Element, tile: Tile, number: int) -> None:
     source = SubElement(band, "SimpleSource")
     # Not shared: handles of several threads must not meet in one file.
     SubElement(source, "SourceFilename", relativeToVRT="0", shared="0").text = tile.path
+    add_version(source, tile.path)
     SubElement(source, "SourceBand").text = str(number)
     for name, row, col in (("SrcRect", 0, 0), ("DstRect", tile.row, tile.col)):
         n_row, n_col = map(str, tile.shape)

@@ -25,7 +25,7 @@ from rasterio.windows import Window
 from ship_geo.grids import Grid
 from ship_geo.raster.facts import BandRef, Mask, Tile, Values
 from ship_geo.raster.handles import open_raster, open_text
-from ship_geo.raster.mosaic import mosaic_text, open_mosaic
+from ship_geo.raster.mosaic import add_version, mosaic_text, open_mosaic
 from ship_geo.raster.values import to_dtype
 from ship_geo.rpc import Rpc
 
@@ -236,6 +236,7 @@ def _stack(bands: Sequence[BandRef], first: _Source, *, has_mask: bool) -> _Sour
 def _add_source(band: Element, path: str, number: str, shape: Shape) -> None:
     source = SubElement(band, "SimpleSource")
     SubElement(source, "SourceFilename", relativeToVRT="0", shared="0").text = _name_in_gdal(path)
+    add_version(source, path)
     SubElement(source, "SourceBand").text = number
     for rect in ("SrcRect", "DstRect"):
         SubElement(source, rect, xOff="0", yOff="0", xSize=str(shape[1]), ySize=str(shape[0]))

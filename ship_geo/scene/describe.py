@@ -47,7 +47,7 @@ def as_html(scene: Scene) -> str:
 
 
 def as_record(scene: Scene) -> dict[str, Any]:
-    """Return values that JSON can hold; lengths in the unit of the CRS, `gsd` in metres, angles in degrees, wavelengths in nm."""
+    """Return values for JSON: lengths in units of the CRS, `gsd` in m, angles in degrees, wavelengths in nm."""
     pair, known = scene.pair, scene.acquisition
     calibration = scene.calibration
     return {

@@ -329,7 +329,9 @@ phr_dimap = _record(
 def _generic(name, ms, pan, **changes):
     changes.setdefault("notes", ["the sensor is not known"])
     bands = _bands(NAMES, [None] * 4, [0.30] * 4, NAMES)
-    return _record(name, changes.pop("family", "pair"), "unknown sensor", ms=ms, pan=pan, bits=16, bands=bands, **changes)
+    return _record(
+        name, changes.pop("family", "pair"), "unknown sensor", ms=ms, pan=pan, bits=16, bands=bands, **changes
+    )
 
 
 pair_4_0004 = _generic(
