@@ -25,6 +25,9 @@ from ship_geo.stats import spread
 N_WINDOW = 20
 """Windows that are compared."""
 
+APART = 0.5
+"""Distance of two bands from which on a warning tells of it, MS pixels: a single band is found less exactly than all."""
+
 MAX_READS = 60
 """Windows that are looked at, where many hold nodata."""
 
@@ -72,7 +75,7 @@ def register_scene(scene: Scene, how: Literal["auto", "report", "off"] = "auto")
         return scene
     shift = measure_scene_shift(scene)
     scene = replace(scene, shift=shift)
-    if shift.band_spread >= LARGE:
+    if shift.band_spread >= APART:
         bands = f"MS bands should lie alike, got shifts {shift.band_spread:.2f} MS pixels apart"
         warn(f"{bands}; one shift cannot fit all of them", UserWarning, stacklevel=3)
     size, off = math.hypot(shift.row, shift.col), f"({-shift.row:+.2f}, {-shift.col:+.2f}) MS pixels (row, col) off PAN"

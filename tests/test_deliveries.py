@@ -159,7 +159,7 @@ def test_every_member_is_the_same_scene(delivery, name):
         assert open_scene(member).to_dict() == plan, member
 
 
-@pytest.mark.parametrize("name", [name for name in IDS if not name.startswith(("pair", "stack"))])
+@pytest.mark.parametrize("name", IDS)
 def test_bytes_do_not_depend_on_the_way_in(name, tmp_path):
     folder, scratch = tmp_path / "in", tmp_path / "scratch"
     folder.mkdir()
@@ -169,7 +169,8 @@ def test_bytes_do_not_depend_on_the_way_in(name, tmp_path):
     scene = open_scene(root)
     ms, pan = [*scene.ms.paths], scene.pan.paths[0]
     ways = {kind: {"source": pack(root, tmp_path / f"{root.name}.{kind}"), "scratch": scratch} for kind in ARCHIVES}
-    ways |= {"pan": {"source": pan}, "pair": {"ms": ms, "pan": pan}, "swapped": {"ms": pan, "pan": ms[-1]}}
+    if name != "stack_rep":  # one file is no pair
+        ways |= {"pan": {"source": pan}, "pair": {"ms": ms, "pan": pan}, "swapped": {"ms": pan, "pan": ms[-1]}}
     for way, how in ways.items():
         assert np.array_equal(sharpen(**how), expected), way
     gc.collect()
@@ -385,7 +386,7 @@ def test_ortho_puts_pixels_where_the_camera_model_says(tmp_path, dem, geoid, tex
 
 
 def test_ms_lies_on_pan_in_sensor_geometry(tmp_path):
-    def ramp(kind, n_band, n_row, n_col):
+    def ramp(_, n_band, n_row, n_col):
         rows, cols = np.mgrid[:n_row, :n_col]
         return np.broadcast_to(100 + 20 * (rows + cols), (n_band, n_row, n_col)).astype(np.uint16)
 

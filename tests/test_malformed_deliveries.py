@@ -1,4 +1,4 @@
-"""Every malformed delivery: refused at opening in one clear sentence, or repaired in memory; nothing else is touched."""
+"""Every malformed delivery: refused at opening in one clear sentence, or repaired in memory; nothing is touched."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DAMAGED = "copy or download it again"
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """Folders: `inputs` to write into, `elsewhere` with files that tempt, and `work` for scratch folders and outputs."""
+    """Folders: `inputs` to write into, `elsewhere` with files that tempt, `work` for scratch folders and outputs."""
     found = SimpleNamespace(**{name: tmp_path / name for name in ("inputs", "elsewhere", "work")})
     for folder in vars(found).values():
         folder.mkdir()
@@ -61,7 +61,7 @@ def listing(folder):
     table = {}
     for path in sorted(folder.rglob("*")):
         if path.is_symlink():
-            table[path] = os.readlink(path)
+            table[path] = path.readlink()
         elif path.is_file():
             table[path] = path.stat().st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest()
         else:
@@ -189,7 +189,7 @@ def empty_metadata(place, _):
 
 def link(place, _):
     root = digitalglobe.bad_link(place.inputs)
-    os.rename(place.inputs / "outside.TIF", place.elsewhere / "outside.TIF")
+    (place.inputs / "outside.TIF").rename(place.elsewhere / "outside.TIF")
     tile = next(path for path in root.rglob("*.TIF") if path.is_symlink())
     tile.unlink()
     tile.symlink_to(place.elsewhere / "outside.TIF")
@@ -199,7 +199,7 @@ def link(place, _):
 def til_path(target):
     def write(place, url):
         root = digitalglobe.bad_til_path(place.inputs, target.format(place.elsewhere / "outside.tif", url))
-        os.rename(place.inputs / "other.TIF", place.elsewhere / "other.TIF")
+        (place.inputs / "other.TIF").rename(place.elsewhere / "other.TIF")
         return root
 
     return write
@@ -275,7 +275,7 @@ REFUSED = {
     "bad_empty zip": (empty_archive("zip"), r"empty.*\.zip.*; .*again"),
     "bad_empty pan": (empty_pan, r"got the empty file .*pan\.tif; copy"),
     "bad_empty IMD without twin": (empty_metadata, r"058800100010_01.*;"),
-    "bad_link": (link, r"links must stay inside the delivery, got .*M2AS_R1C1.* to .*outside\.TIF.*`follow_links=True`"),
+    "bad_link": (link, r"links must stay inside .*, got .*M2AS_R1C1.* to .*outside\.TIF.*`follow_links=True`"),
     "bad_til_path": (til_path("../../other.TIF"), rf"{STAYS}, got \.\./\.\./other\.TIF in .*\.TIL;"),
     "bad_til_path absolute": (til_path("{0}"), rf"{STAYS}, got /.*outside\.tif in .*\.TIL;"),
     "bad_til_path remote": (til_path("/vsicurl/{1}"), rf"{STAYS}, got /vsicurl/http.* in .*\.TIL;"),
@@ -283,7 +283,7 @@ REFUSED = {
     "bad_vrt remote": (vrt("/vsicurl/{1}"), r"got VRT text, which names other files, in .*pan\.tif; convert"),
     "bad_href": (href(False), rf"{STAYS}, got \.\./\.\./outside/IMG_X_R1C1\.TIF in .*DIM_PHR1A_MS\.XML;"),
     "bad_href volume": (href(True), rf"{STAYS}, got \.\./outside/DIM_PHR1A_MS\.XML in .*VOL_PHR\.XML;"),
-    "bad_sharpened": (sharpened, r"must not be pan-sharpened, got panSharpenAlgorithm 'UNB' in .*\.IMD; pass the bundle"),
+    "bad_sharpened": (sharpened, r"must not be pan-sharpened, got \w+ 'UNB' in .*M2AS\S*\.IMD; pass the bundle"),
     "sharpened dimap": (sharpened_dimap, r"got the pan-sharpened product DIM_PHR1A_PMS\.XML .*; order the bundle"),
     "bad_mixed": (mixed, r"got CatId 1030010000000001 in .*M2AS.*\.IMD and 1030010000000002 in .*P2AS.*\.IMD .*; pass"),
     "wrong encoding": (wrong_encoding, r"-MSS2\.xml.*;"),

@@ -18,7 +18,10 @@ from ship_geo.cli import main
 from ship_geo.nn.weights import ShipPlusPlus_Weights
 from ship_geo.scene import Scene, open_scene
 
-pytestmark = pytest.mark.real_data
+pytestmark = [
+    pytest.mark.real_data,
+    pytest.mark.filterwarnings("ignore:MS should lie on PAN:UserWarning"),  # the Rotterdam scenes are off, and say so
+]
 
 
 @dataclass(frozen=True)

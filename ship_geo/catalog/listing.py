@@ -59,9 +59,9 @@ def _sort_in(folder: str, entries: list[os.DirEntry[str]], listing: Listing) -> 
     for entry in sorted(entries, key=lambda one: one.name, reverse=True):
         if entry.is_dir(follow_symlinks=False):
             folders.append(entry.path)
-        elif entry.is_file():
+        elif os.path.isfile(entry.path):  # noqa: PTH113 (of every file; unlike the entry, it bears links to themselves)
             names.append(entry.name)
-        elif entry.is_symlink() and not entry.is_dir():
+        elif entry.is_symlink() and not os.path.exists(entry.path):  # noqa: PTH110
             listing.dangling.append(entry.path)
     listing.folders[folder] = names[::-1]
     return folders

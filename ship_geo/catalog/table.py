@@ -91,6 +91,14 @@ def _written(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def as_geojson(scenes: gpd.GeoDataFrame) -> str:
+    """Return a table of scenes as the text of a GeoJSON, times in ISO 8601, for programs that read one line."""
+    import pandas as pd
+
+    times = [None if pd.isna(t) else t.isoformat(timespec="milliseconds")[:-6] + "Z" for t in scenes["time"]]
+    return str(scenes.assign(time=pd.Series(times, index=scenes.index, dtype="object")).to_json(drop_id=True))
+
+
 def check_catalog(path: PathLike, *, overwrite: bool = False) -> Path:
     """Check that a table of scenes can be written, before any work is done for it.
 

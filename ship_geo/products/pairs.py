@@ -9,7 +9,7 @@ them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,7 +63,7 @@ def find_pair(source: Path) -> PairFiles | None:
         When there are several candidates, a folder holds no pair, or the product is pan-sharpened already.
     """
     if source.is_dir():
-        return _pair_of_folder(source)
+        return find_pair_among(rasters_in(source), str(source))
     own = _classify(source)
     if own is None:
         return None
@@ -130,15 +130,33 @@ def scene_name(pan: str) -> str:
     return re.sub(r"([_\-. ])[_\-. ]+", r"\1", bare).strip("_-. ") or stem
 
 
-def _pair_of_folder(folder: Path) -> PairFiles | None:
-    names = _names_in(folder)
+def find_pair_among(files: Sequence[Path], place: str) -> PairFiles | None:
+    """Return the only pair among the rasters of a folder or an archive.
+
+    Parameters
+    ----------
+    files
+        The rasters; no disk is touched.
+    place
+        Where they are, for messages.
+
+    Returns
+    -------
+    PairFiles or None
+        None when there is a single raster: it may be a stack.
+
+    Raises
+    ------
+    ProductError
+        When there is no pair or several, or the product is pan-sharpened already.
+    """
+    names = [name for name in map(_classify, files) if name is not None]
     pairs = _pairs(name for name in names if name.kind != "sharpened")
     if len(pairs) == 1:
         return pairs[0]
-    files = rasters_in(folder)
     if pairs:
         listed = "; ".join(f"{Path(pair.pan).name} with {', '.join(Path(ms).name for ms in pair.ms)}" for pair in pairs)
-        msg = f"a folder must hold one PAN / MS pair, got {len(pairs)} in {folder}: {listed}; pass one of the files"
+        msg = f"a folder must hold one PAN / MS pair, got {len(pairs)} in {place}: {listed}; pass one of the files"
         raise ProductError(msg)
     for name in names:
         _refuse_sharpened(name)
@@ -146,7 +164,7 @@ def _pair_of_folder(folder: Path) -> PairFiles | None:
         return None
     found = ", ".join(path.name for path in files[:20]) or "no GeoTIFF, JPEG 2000 or NITF file"
     msg = (
-        f"a folder must hold a PAN / MS pair, got {found} in {folder}; name the files like X_PAN and X_MS, "
+        f"a folder must hold a PAN / MS pair, got {found} in {place}; name the files like X_PAN and X_MS, "
         "or pass them with `pan=` and `ms=`"
     )
     raise ProductError(msg)

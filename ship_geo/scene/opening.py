@@ -22,9 +22,17 @@ from ship_geo.products.archives import Scratch
 from ship_geo.products.discovery import Search, find_product
 from ship_geo.products.layers import Layer, open_ms, open_pan
 from ship_geo.products.names import find_platform, find_time
-from ship_geo.products.pairs import find_pair, has_pan_name, rasters_in, scene_name
+from ship_geo.products.pairs import (
+    RASTER_SUFFIXES,
+    find_pair,
+    find_pair_among,
+    has_pan_name,
+    rasters_in,
+    scene_name,
+)
 from ship_geo.products.product import Acquisition, LayerFiles, Product
 from ship_geo.products.stacks import find_stack
+from ship_geo.products.tree import is_archive, open_tree
 from ship_geo.raster import RasterInfo, inspect, inspect_mosaic, is_remote, public_name
 from ship_geo.rpc import Rpc
 from ship_geo.scene.placement import Part, place
@@ -100,8 +108,9 @@ def open_scene(
     Parameters
     ----------
     source
-        A delivery (folder, ``.tar``, ``.tar.gz``, ``.zip``) or any file of it; a folder that holds exactly one pair,
-        either file of a pair whose partner lies beside it, or one stacked file whose PAN band is described as such.
+        A delivery (folder, ``.tar``, ``.tar.gz``, ``.zip``) or any file of it; a folder or archive that holds exactly
+        one pair, either file of a pair whose partner lies beside it, or one stacked file whose PAN band is described as
+        such.
     ms, pan
         The pair instead of `source`; `ms` may be several files in band order. Given alone, the other one is searched.
     sensor
@@ -247,8 +256,19 @@ def _find(
         found = find_product([Path(path) for path in paths], search)
         if found is not None:
             return found
+        if is_archive(paths[0]):
+            return _find_in_archive(paths[0], search)
     files = _find_files(source, ms_paths, pan)
     return _as_product(files), None
+
+
+def _find_in_archive(path: str, search: Search) -> tuple[Product, Scratch | None]:
+    """Return the plain pair, or the stack, that an archive holds."""
+    tree = open_tree(path, scratch=search.scratch, max_unpacked=search.max_unpacked)
+    rasters = [Path(tree.path(name)) for name in tree.names if Path(name).suffix.lower() in RASTER_SUFFIXES]
+    pair = find_pair_among(rasters, tree.root)
+    files = pair or _require_stack(str(rasters[0]), "it is alone in the archive")
+    return _as_product(files), tree.scratch
 
 
 def _find_files(source: PathLike | None, ms_paths: tuple[str, ...], pan: PathLike | None) -> PairFiles:

@@ -18,11 +18,14 @@ from torchgeo.datasets import GeoDataset, stack_samples
 from ship_geo.data.dataset import ScenePairDataset, SceneQuery, block_of, collate_pairs
 from ship_geo.errors import ArgumentError, GridError, ProductError
 from ship_geo.grids import Grid
+from ship_geo.products.product import Acquisition
 from ship_geo.scene import Scene, open_scene
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+    from dataclasses import replace
+from dataclasses import replace
+from pathlib import Path
 
 EAST, NORTH = 500000.0, 5200000.0
 
@@ -328,4 +331,4 @@ def test_real_pair_is_read_as_stored(data_root, name):
 
 
 def _at(scene: Scene, time: str | None) -> Scene:
-    return Scene.from_dict(scene.to_dict() | {"time": time})
+    return replace(scene, acquisition=Acquisition(time=time))

@@ -359,17 +359,18 @@ stack_rep = _generic(
 )
 
 
-def write_pair_4_0004(folder):
-    write_tiff(folder / "pan.tif", formula(1, 1024, 1024), size=0.5)
+def write_pair_4_0004(folder, *, pan_shape=(1024, 1024), ms_shape=(240, 250)):
+    """An MS pixel that is no multiple of that of PAN, and corners that do not meet."""
+    write_tiff(folder / "pan.tif", formula(1, *pan_shape), size=0.5)
     ms = {"size": 2.0002, "corner": (500003.25, 4639994.75), "descriptions": NAMES}
-    write_tiff(folder / "ms.tif", formula(4, 240, 250), **ms)
+    write_tiff(folder / "ms.tif", formula(4, *ms_shape), **ms)
     return folder
 
 
-def write_pair_counts(folder, *, pan=None, ms=None):
-    """`pan` and `ms` change the arguments of `write_tiff`."""
-    write_tiff(folder / "pan.tif", formula(1, 1027, 1027), **{"size": 0.5, **(pan or {})})
-    write_tiff(folder / "ms.tif", formula(4, 256, 256), **{"size": 2.0, "descriptions": NAMES, **(ms or {})})
+def write_pair_counts(folder, *, pan_shape=(1027, 1027), ms_shape=(256, 256), pan=None, ms=None):
+    """More PAN pixels than MS covers; `pan` and `ms` change the arguments of `write_tiff`."""
+    write_tiff(folder / "pan.tif", formula(1, *pan_shape), **{"size": 0.5, **(pan or {})})
+    write_tiff(folder / "ms.tif", formula(4, *ms_shape), **{"size": 2.0, "descriptions": NAMES, **(ms or {})})
     return folder
 
 
@@ -400,8 +401,8 @@ DELIVERIES = {
     "l8_c2": Delivery(landsat.l8_c2, l8_c2),
     "l7_c1": Delivery(landsat.l7_c1, l7_c1),
     "phr_dimap": Delivery(dimap.phr_dimap, phr_dimap),
-    "pair_4_0004": Delivery(write_pair_4_0004, pair_4_0004),
-    "pair_counts": Delivery(write_pair_counts, pair_counts),
+    "pair_4_0004": Delivery(write_pair_4_0004, pair_4_0004, {"pan_shape": (128, 128), "ms_shape": (26, 27)}),
+    "pair_counts": Delivery(write_pair_counts, pair_counts, {"pan_shape": (107, 107), "ms_shape": (26, 26)}),
     "stack_rep": Delivery(write_stack_rep, stack_rep),
 }
 """Valid deliveries by the name of their facts."""
