@@ -452,6 +452,18 @@ def test_an_archive_beside_a_delivery_is_looked_into(tmp_path):
     assert set(scenes.source) == {str(root), str(root / archive.name)}
 
 
+def test_a_plain_pair_in_an_archive_is_found(tmp_path):
+    pan = write_pair(tmp_path)
+    with zipfile.ZipFile(tmp_path / "town.zip", "w") as archive:
+        for path in (pan, tmp_path / "town_MS.tif"):
+            archive.write(path, path.name)
+            path.unlink()
+    scenes = find_scenes(tmp_path)
+    assert scenes.source.tolist() == [str(tmp_path / "town.zip")]
+    assert scenes.problem.tolist() == [""]
+    assert open_scene(scenes.source[0], product=scenes.name[0]).name == scenes.name[0] == "town"
+
+
 def test_pan_and_ms_that_were_sorted_into_two_folders_are_joined(tmp_path):
     root = digitalglobe.wv2_2a_til(tmp_path)
     next(root.glob("*_MUL")).rename(root / "colour")

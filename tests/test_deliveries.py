@@ -8,6 +8,7 @@ import math
 import re
 import tempfile
 
+import dask
 import numpy as np
 import pytest
 import rasterio
@@ -41,7 +42,8 @@ def _one_thread():
     """Tiny arrays: threads would wait for each other, on a busy machine ten times as long as they work."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with dask.config.set(scheduler="synchronous"):
+        yield
     torch.set_num_threads(before)
 
 
@@ -93,7 +95,7 @@ def sharpen(source=None, output=None, model="brovey", **options):
     """Pixels of the lazy result, or of the written one."""
     options = {"model": model, "register": "off", **options}
     if output is None:
-        return pansharpen_scene(source, **options).compute(scheduler="synchronous").to_numpy()
+        return pansharpen_scene(source, **options).compute().to_numpy()
     with pansharpen_scene(source, output=output, progress=False, **options) as fused:
         return fused.to_numpy()
 
@@ -186,7 +188,7 @@ def test_scratch_folder_lives_as_long_as_the_lazy_result(tmp_path):
     assert len(list(scratch.iterdir())) == 1
     part = fused.isel(y=slice(0, 40))
     del fused
-    assert int(part.compute(scheduler="synchronous").min()) > 0
+    assert int(part.compute().min()) > 0
     assert len(list(scratch.iterdir())) == 1
     del part
     gc.collect()

@@ -15,10 +15,10 @@ from ship_geo.catalog.glance import look, pair_product
 from ship_geo.catalog.outlines import footprint, on_globe
 from ship_geo.errors import ProductError, ShipGeoError
 from ship_geo.products import PairFiles
-from ship_geo.products.archives import archive_kind
+from ship_geo.products.archives import Scratch, archive_kind
 from ship_geo.products.discovery import Search, choose, family_of, find_candidates, root_of
 from ship_geo.products.members import is_text, shown
-from ship_geo.products.pairs import scene_name
+from ship_geo.products.pairs import RASTER_SUFFIXES, find_pair_among, has_pan_name, scene_name
 from ship_geo.products.product import Candidate, OpenOptions
 from ship_geo.products.tree import Tree, open_tree
 from ship_geo.products.unpacking import tar_members
@@ -86,9 +86,7 @@ def open_candidate(tree: Tree, candidate: Candidate, candidates: Sequence[Candid
         source, known = _told(facts, tree.root)
     except ProductError as error:
         return Entry(candidate.name, tree.root, candidate.family, problem=str(error))
-    if tree.scratch is not None:  # which goes, while the archive stays
-        known |= {key: known[key].replace(tree.scratch.path, f"/vsitar/{tree.root}") for key in ("ms", "pan")}
-    return Entry(candidate.name, source, candidate.family, known)
+    return Entry(candidate.name, source, candidate.family, _kept(known, tree.root, tree.scratch))
 
 
 def open_archive(path: str, *, unpack: bool) -> list[Entry]:
@@ -108,9 +106,24 @@ def open_archive(path: str, *, unpack: bool) -> list[Entry]:
     except ProductError as error:
         return [lost(path, error)]
     try:
+        if not candidates:
+            return _pair_inside(tree)
         return [open_candidate(tree, candidate, candidates) for candidate in candidates]
     finally:
         tree.close()
+
+
+def _pair_inside(tree: Tree) -> list[Entry]:
+    """Open the plain pair of an archive, if it holds any."""
+    rasters = [name for name in tree.names if PurePath(name).suffix.lower() in RASTER_SUFFIXES]
+    if not any(has_pan_name(Path(name)) for name in rasters):
+        return []
+
+    def open_it() -> Scene:
+        files = find_pair_among([Path(tree.path(name)) for name in rasters], tree.root)
+        return open_scene(tree.root) if files is None else look(pair_product(files), tree.scratch)
+
+    return [_entry(tree.root, open_it, tree.scratch)]
 
 
 def open_pair(pan: Path, partner: PairFiles | ProductError | None) -> Entry:
@@ -129,11 +142,22 @@ def open_pair(pan: Path, partner: PairFiles | ProductError | None) -> Entry:
             raise partner
         return open_scene(pan) if partner is None else look(pair_product(partner))
 
+    return _entry(str(pan), open_it)
+
+
+def _entry(source: str, open_it: Callable[[], Scene], scratch: Scratch | None = None) -> Entry:
     try:
-        scene, known = _told(lambda: (scene := open_it(), _facts(scene)), str(pan))
+        scene, known = _told(lambda: (scene := open_it(), _facts(scene)), source)
     except ProductError as error:
-        return lost(str(pan), error, "pair")
-    return Entry(scene.name, str(pan), scene.family, known)
+        return lost(source, error, "pair")
+    return Entry(scene.name, source, scene.family, _kept(known, source, scratch))
+
+
+def _kept(facts: dict[str, Any], archive: str, scratch: Scratch | None) -> dict[str, Any]:
+    """Let paths name the archive in place of the folder where it was unpacked, which goes."""
+    if scratch is None:
+        return facts
+    return facts | {key: facts[key].replace(scratch.path, f"/vsitar/{archive}") for key in ("ms", "pan")}
 
 
 def _check_is_quick(path: str) -> None:
