@@ -190,21 +190,27 @@ def info(**options: Any) -> None:
 @cli.command(cls=Command)
 @click.argument("folder")
 @click.option("-o", "--output", metavar="OUT", help="Write the table, too: .gpkg, .geojson or .parquet.")
-@click.option("--unpack", is_flag=True, help="Look into compressed archives, too.")
+@click.option("--unpack", is_flag=True, help="Look into compressed archives of more than 32 MiB, too.")
+@click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
 @common_options
 def find(folder: str, **options: Any) -> None:
     """List the scenes below FOLDER, and those that cannot be opened with the reason."""
-    from ship_geo.catalog import find_scenes, write_catalog
+    import pandas as pd
 
+    from ship_geo.catalog import as_geojson, check_catalog, find_scenes, write_catalog
+
+    output = options["output"]
+    if output:
+        check_catalog(output, overwrite=options["overwrite"])
     found = find_scenes(folder, unpack=options["unpack"])
-    if options["output"]:
-        write_catalog(found, options["output"])
+    if output:
+        write_catalog(found, output, overwrite=options["overwrite"])
     if options["as_json"]:
-        click.echo(found.to_json(drop_id=True))
+        click.echo(as_geojson(found))
         return
     for row in found.itertuples():
-        what = f"cannot be opened: {row.problem}" if row.problem else f"{row.sensor}, {row.time or 'time not known'}"
-        click.echo(f"{row.name}  {what}")
+        time = "time not known" if pd.isna(row.time) else row.time
+        click.echo(f"{row.name}  {f'cannot be opened: {row.problem}' if row.problem else f'{row.sensor}, {time}'}")
     click.echo(f"{len(found)} scenes, {int((found.problem != '').sum())} of them cannot be opened")
 
 

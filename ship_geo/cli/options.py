@@ -89,7 +89,7 @@ def selection(options: dict[str, Any]) -> dict[str, Any]:
         "ms": one_or_many(ms),
         "sensor": options.pop("sensor"),
         "bands": roles,
-        **{name: value for name, value in opening.items() if value not in (None, False)},
+        **{name: value for name, value in opening.items() if value is not None and value is not False},
         **({} if opening["dem"] is None else {"dem": _height_or_path(opening["dem"])}),
     }
 

@@ -19,6 +19,7 @@ from ship_geo.errors import ArgumentError, ShipGeoError
 USAGE, FAILURE, INTERRUPTED, TERMINATED = 2, 1, 130, 143
 
 _ARGUMENT = re.compile(r"(?P<tick>`?)\b(?P<name>[a-z_]+)=(?P<value>(?:'[^']*'|\"[^\"]*\"|True)?)(?P=tick)(?![\w.])")
+_NAME = re.compile(r"`(?P<name>[a-z_]+)`")
 _BUG_HINT = "this is a fault of ship-geo: run again with --debug, and please report what it shows"
 
 
@@ -80,7 +81,11 @@ def _in_options(message: str, options: Mapping[str | None, click.Parameter]) -> 
             return match.group()
         return known.opts[-1] if value in ("", "True") or known.is_flag else f"{known.opts[-1]} {value}"
 
-    return _ARGUMENT.sub(option, message)
+    def named(match: re.Match[str]) -> str:
+        known = options.get(match.group("name"))
+        return known.opts[-1] if isinstance(known, click.Option) else match.group()
+
+    return _NAME.sub(named, _ARGUMENT.sub(option, message))
 
 
 def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

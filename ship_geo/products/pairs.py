@@ -110,10 +110,15 @@ def rasters_in(folder: Path) -> list[Path]:
         When the folder cannot be listed.
     """
     try:
-        return sorted(path for path in folder.iterdir() if path.suffix.lower() in RASTER_SUFFIXES and path.is_file())
+        return sorted(path for path in folder.iterdir() if _is_raster(path))
     except OSError as error:
         msg = f"a folder must be readable, got {folder} ({error.strerror}); check its permissions"
         raise ProductError(msg) from error
+
+
+def _is_raster(path: Path) -> bool:
+    # Hidden ones are not rasters but what some systems note about them ("._town_PAN.tif").
+    return path.suffix.lower() in RASTER_SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def has_pan_name(path: Path) -> bool:

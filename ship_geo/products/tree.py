@@ -7,6 +7,7 @@ target must lie below the root unless the caller follows links; a link to a fold
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import deque
 from dataclasses import dataclass, field
@@ -254,10 +255,22 @@ def _scan(root: str, folder: str, found: _Found) -> None:
                 continue
             if not members.is_text(entry.name):
                 found.notes.append(f"a file is left out, its name is no text: {members.shown(name)}")
+            elif _is_looped(entry):
+                found.notes.append(f"a link that leads to itself is left out: {members.shown(name)}")
             elif entry.is_file():
                 found.names.append(name)
             elif entry.is_dir():
                 _add_folder(name, found, entry.is_symlink())
+
+
+def _is_looped(entry: os.DirEntry[str]) -> bool:
+    if not entry.is_symlink():
+        return False
+    try:
+        entry.is_file()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
 
 
 def _add_folder(name: str, found: _Found, is_link: bool) -> None:

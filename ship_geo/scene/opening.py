@@ -7,6 +7,8 @@ exact multiple.
 
 from __future__ import annotations
 
+import datetime as dt
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from os import fspath
@@ -21,6 +23,7 @@ from ship_geo.products import PairFiles
 from ship_geo.products.archives import Scratch
 from ship_geo.products.discovery import Search, find_product
 from ship_geo.products.layers import Layer, open_ms, open_pan
+from ship_geo.products.members import is_text, shown
 from ship_geo.products.names import find_platform, find_time
 from ship_geo.products.pairs import (
     RASTER_SUFFIXES,
@@ -198,11 +201,18 @@ def build_scene(
         uncalibrated=product.uncalibrated,
         tags=tags,
         notes=(*product.notes, *ms_notes, *pan_notes, *placing.notes, *sensor_notes),
-        warnings=(*product.warnings, *placing.warnings),
+        warnings=(*product.warnings, *placing.warnings, *_contradiction(product.sensor, sensor)),
         name=product.name,
         scratch=scratch,
     )
     return _checked(scene)
+
+
+def _contradiction(told: Sensor | None, given: Sensor | None) -> tuple[str, ...]:
+    """Tell where a sensor was given that is not the one of the metadata."""
+    if told is None or given is None or told.title == given.title:
+        return ()
+    return (f"the metadata say {told.title}: its calibration holds, bands and MTF gains are those of {given.title}",)
 
 
 def _rpc_of(layer: LayerFiles, info: RasterInfo) -> Rpc | None:
@@ -229,6 +239,20 @@ def check_options(options: SceneOptions) -> None:
         if value not in legal:
             msg = f"`{name}` must be one of {', '.join(legal)}, got {value!r}; choose one of them"
             raise ArgumentError(msg)
+    for name, height in (("dem", options.get("dem")), ("geoid", options.get("geoid"))):
+        if isinstance(height, int | float) and not math.isfinite(height):
+            msg = f"`{name}` must be a finite number of metres, got {height}; state the height, or leave it out"
+            raise ArgumentError(msg)
+    _check_time(options.get("time"))
+
+
+def _check_time(time: str | None) -> None:
+    try:
+        if time is not None:
+            dt.datetime.fromisoformat(time.strip())
+    except ValueError as error:
+        msg = f"a time must be ISO 8601, got {time!r}; write it like 2024-05-01T10:30:00Z"
+        raise ArgumentError(msg) from error
 
 
 def _search_of(options: SceneOptions) -> Search:
@@ -259,7 +283,7 @@ def _find(
         if is_archive(paths[0]):
             return _find_in_archive(paths[0], search)
     files = _find_files(source, ms_paths, pan)
-    return _as_product(files), None
+    return _require_name(_as_product(files), search.product), None
 
 
 def _find_in_archive(path: str, search: Search) -> tuple[Product, Scratch | None]:
@@ -268,7 +292,7 @@ def _find_in_archive(path: str, search: Search) -> tuple[Product, Scratch | None
     rasters = [Path(tree.path(name)) for name in tree.names if Path(name).suffix.lower() in RASTER_SUFFIXES]
     pair = find_pair_among(rasters, tree.root)
     files = pair or _require_stack(str(rasters[0]), "it is alone in the archive")
-    return _as_product(files), tree.scratch
+    return _require_name(_as_product(files), search.product), tree.scratch
 
 
 def _find_files(source: PathLike | None, ms_paths: tuple[str, ...], pan: PathLike | None) -> PairFiles:
@@ -291,6 +315,14 @@ def _as_product(files: PairFiles) -> Product:
         pan_band=files.pan_band,
         notes=files.notes,
     )
+
+
+def _require_name(found: Product, product: str | None) -> Product:
+    """Refuse a plain pair that is not the product asked for."""
+    if product is not None and product.lower() not in found.name.lower():
+        msg = f"`product` must name one of the products, got {product!r} and {found.name}; pass a part of a name"
+        raise ProductError(msg)
+    return found
 
 
 def _as_paths(ms: PathLike | Sequence[PathLike] | None) -> tuple[str, ...]:
@@ -333,6 +365,9 @@ def _look(product: Product) -> tuple[list[RasterInfo], RasterInfo]:
 
 
 def _inspect(layer: LayerFiles, path: str) -> RasterInfo:
+    if not is_text(path):
+        msg = f"names of files must be UTF-8, got {shown(path)}; rename the file or its folder"
+        raise ProductError(msg)
     return inspect_mosaic(path, layer.tiles, layer.shape or (1, 1)) if layer.tiles else inspect(path)
 
 

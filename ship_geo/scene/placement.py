@@ -15,7 +15,7 @@ from typing import Any
 
 from affine import Affine
 
-from ship_geo._typing import PathLike
+from ship_geo._typing import PathLike, Shape
 from ship_geo.errors import ArgumentError, GridError, ProductError
 from ship_geo.geometry import ortho_grids, ortho_warp, reproject_warp, sensor_pair
 from ship_geo.geometry.points import compose
@@ -23,6 +23,9 @@ from ship_geo.grids import Grid, GridPair, brief_crs, is_same_crs
 from ship_geo.products.layers import Layer
 from ship_geo.raster import RasterInfo, inspect, is_remote
 from ship_geo.rpc import Rpc
+
+_MOST_SCALE = 1000.0
+"""Times by which an ortho image may have more, or fewer, pixels than PAN; a slanting strip has some ten times more."""
 
 _LARGE_PARALLAX = 0.25
 """PAN pixels that 100 m of height may move MS against PAN before a note tells."""
@@ -91,6 +94,7 @@ def place(ms: Part, pan: Part, options: Mapping[str, Any]) -> Placing:
         When the geometry asked for is not to be had.
     """
     geometry = options.get("geometry", "auto")
+    _check_use(options, geometry)
     if geometry == "ortho":
         return _ortho(ms, pan, options)
     has_models = ms.rpc is not None and pan.rpc is not None
@@ -98,12 +102,46 @@ def place(ms: Part, pan: Part, options: Mapping[str, Any]) -> Placing:
         return _sensor(ms, pan, options)
     if not ms.is_placed and not pan.is_placed:
         return _bare(ms, pan)
+    if options.get("dem") is not None:
+        msg = (
+            f"`dem` is for a geometry by RPC, got {options['dem']} for {pan.info.path}, which has none to use; "
+            "leave it out"
+        )
+        raise ArgumentError(msg)
     if not options.get("assume_aligned", False):
         return _map(ms, pan)
     assumed = [name for name, part in (("MS", ms), ("PAN", pan)) if not part.is_placed or part.layer.grid.crs is None]
     placing = _map(_aligned(ms, pan), _aligned(pan, ms))
     notes = [f"{name} has no CRS of its own: that of the other is assumed, as stated" for name in assumed]
     return replace(placing, notes=(*placing.notes, *notes))
+
+
+def _check_use(options: Mapping[str, Any], geometry: str) -> None:
+    """Refuse options that would change nothing."""
+    given = [name for name in ("crs", "resolution", "geoid") if options.get(name) not in (None, 0)]
+    if given and geometry != "ortho":
+        msg = f"`{given[0]}` is for an ortho image, got {options[given[0]]!r} without it; pass geometry='ortho', too"
+        raise ArgumentError(msg)
+    dem = options.get("dem")
+    if "geoid" in given and not isinstance(dem, str | os.PathLike):
+        msg = f"`geoid` is added to a raster of heights, got {options['geoid']} with `dem` {dem}; add it to the height"
+        raise ArgumentError(msg)
+    crs = options.get("crs")
+    if crs is not None and _is_no_plane(crs):
+        msg = f"`crs` must be projected or geographic, got {crs}; pass a UTM zone, for instance"
+        raise ArgumentError(msg)
+
+
+def _is_no_plane(crs: str) -> bool:
+    from pyproj import CRS  # a tenth of a second, for this alone
+    from pyproj.exceptions import CRSError
+
+    try:
+        found = CRS.from_user_input(crs)
+    except CRSError as error:
+        msg = f"`crs` must be readable by PROJ, got {crs!r}; pass an EPSG code or WKT"
+        raise ArgumentError(msg) from error
+    return found.is_geocentric or not (found.is_projected or found.is_geographic)
 
 
 def _map(ms: Part, pan: Part) -> Placing:
@@ -198,6 +236,7 @@ def _ortho(ms: Part, pan: Part, options: Mapping[str, Any]) -> Placing:
         crs=options.get("crs"),
         resolution=options.get("resolution"),
     )
+    _check_size(pan_grid, shapes[1])
     lift = float(options.get("geoid") or 0.0)
     height = lift if dem.path is not None else level
     layers = [
@@ -211,6 +250,20 @@ def _ortho(ms: Part, pan: Part, options: Mapping[str, Any]) -> Placing:
         heights = f"DEM {Path(dem.path).name}{added}"
     note = f"PAN and MS are brought onto {pan_grid.crs} with pixels of {pan_grid.resolution[0]:g} units; {heights}"
     return Placing(layers[0], layers[1], "ortho", heights, notes=(note,))
+
+
+def _check_size(grid: Grid, shape: Shape) -> None:
+    """Refuse a pixel size that is far from that of the image: mostly the unit of the CRS is another one."""
+    n_pixel, n_image = (float(n_row) * n_col for n_row, n_col in (grid.shape, shape))
+    if not 1 / _MOST_SCALE <= n_pixel / n_image <= _MOST_SCALE:
+        from pyproj import CRS
+
+        unit = "degrees" if CRS.from_user_input(grid.crs).is_geographic else "units of the CRS"
+        msg = (
+            f"`resolution` must be near that of PAN, got {grid.resolution[0]:g}, with which {shape[0]} x {shape[1]} "
+            f"pixels become {grid.shape[0]} x {grid.shape[1]}; pass the pixel size in {unit}, or leave it out"
+        )
+        raise ArgumentError(msg)
 
 
 @dataclass(frozen=True)

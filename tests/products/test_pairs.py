@@ -185,3 +185,10 @@ def test_sensor_is_known_from_tags() -> None:
 )
 def test_time_is_read_from_known_names(name: str, time: str | None) -> None:
     assert find_time([name]) == time
+
+
+def test_hidden_files_are_no_second_pair(tmp_path: Path) -> None:
+    touch(tmp_path, "city_PAN.tif", "city_MS.tif", "._city_PAN.tif", "._city_MS.tif")
+    pair = find_pair(tmp_path)
+    assert pair is not None
+    assert Path(pair.pan).name == "city_PAN.tif"

@@ -213,3 +213,11 @@ def test_sources_that_are_no_delivery_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ProductError, match=r"must be a zip, tar or tar\.gz"):
         open_tree(write(tmp_path, "a.tif") / "a.tif")
     assert not is_archive(tmp_path / "a.tif")
+
+
+def test_a_link_to_itself_spoils_nothing(tmp_path):
+    (tmp_path / "loop.tif").symlink_to("loop.tif")
+    (tmp_path / "good.tif").write_bytes(b"x")
+    tree = open_tree(tmp_path)
+    assert tree.names == ("good.tif",)
+    assert "a link that leads to itself is left out: loop.tif" in tree.notes
