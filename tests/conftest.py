@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 # Before anything loads torch or OpenBLAS: tests share the machine, and equal thread counts give equal sums.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin would starve those of other processes
 
 import numpy as np
 import pytest

@@ -58,7 +58,7 @@ def test_nonsense_for_a_geometry_by_rpc_is_refused(by_rpc, options, text):
 def test_a_name_that_is_no_text_is_refused(tmp_path):
     folder = generic.pair(tmp_path / "pair", (16, 20), (64, 80))
     for kind in ("MS", "PAN"):
-        os.rename(folder / f"{kind.lower()}.tif", os.fsencode(folder) + b"/x\xff_" + kind.encode() + b".tif")
+        (folder / f"{kind.lower()}.tif").rename(folder / os.fsdecode(b"x\xff_" + kind.encode() + b".tif"))
     with pytest.raises(ProductError, match="names of files must be UTF-8"):
         open_scene(folder)
 

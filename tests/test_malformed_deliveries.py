@@ -217,6 +217,18 @@ def vrt(target):
     return write
 
 
+def vrt_mask(target):
+    def write(place, url):
+        root = vrt(target)(place, url)
+        mask = (root / "pan.tif").rename(root / "pan.tif.MSK")
+        flag = '<Metadata><MDI key="INTERNAL_MASK_FLAGS_1">2</MDI></Metadata><VRTRasterBand'
+        mask.write_text(mask.read_text().replace("<VRTRasterBand", flag).replace("UInt16", "Byte"))
+        write_tiff(root / "pan.tif", formula(1, 1027, 1027), size=0.5)
+        return root
+
+    return write
+
+
 def href(volume):
     def write(place, _):
         root = dimap.bad_href(place.inputs, volume=volume)
@@ -281,6 +293,8 @@ REFUSED = {
     "bad_til_path remote": (til_path("/vsicurl/{1}"), rf"{STAYS}, got /vsicurl/http.* in .*\.TIL;"),
     "bad_vrt": (vrt("{0}"), r"got VRT text, which names other files, in .*pan\.tif; convert"),
     "bad_vrt remote": (vrt("/vsicurl/{1}"), r"got VRT text, which names other files, in .*pan\.tif; convert"),
+    "VRT as a mask": (vrt_mask("{0}"), r"must be a TIFF, got another format in .*pan\.tif\.MSK; remove"),
+    "VRT as a mask, remote": (vrt_mask("/vsicurl/{1}"), r"must be a TIFF, .*pan\.tif\.MSK; remove"),
     "bad_href": (href(False), rf"{STAYS}, got \.\./\.\./outside/IMG_X_R1C1\.TIF in .*DIM_PHR1A_MS\.XML;"),
     "bad_href volume": (href(True), rf"{STAYS}, got \.\./outside/DIM_PHR1A_MS\.XML in .*VOL_PHR\.XML;"),
     "bad_sharpened": (sharpened, r"must not be pan-sharpened, got \w+ 'UNB' in .*M2AS\S*\.IMD; pass the bundle"),

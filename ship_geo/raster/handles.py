@@ -12,6 +12,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ _DRIVERS = {
     b"\xffO\xffQ": "JP2OpenJPEG",  # bare code stream
     b"NITF": "NITF",
 }
+_BESIDE = (".msk", ".ovr")
+_TIFF = tuple(magic for magic, driver in _DRIVERS.items() if driver == "GTiff")
 _REMOTE_DRIVERS = {".jp2": "JP2OpenJPEG", ".j2k": "JP2OpenJPEG", ".ntf": "NITF", ".nitf": "NITF"}
 _REMOTE_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
 _ARCHIVE = re.compile(r"/vsi(?:zip|tar)/(?:\{(.+)\}/.*|(.+))", re.DOTALL)
@@ -123,6 +126,10 @@ def _remote_driver(path: str) -> str:
 
 
 def _local_driver(path: Path) -> str:
+    for beside in _sidecars(path):
+        if not _read_head(beside).startswith(_TIFF):
+            msg = f"a mask or overviews beside a raster must be a TIFF, got another format in {beside}; remove the file"
+            raise ProductError(msg)
     head = _read_head(path)
     if not head:
         msg = f"a raster must have content, got the empty file {path}; copy or download it again"
@@ -133,6 +140,25 @@ def _local_driver(path: Path) -> str:
     what = "VRT text, which names other files" if b"<VRTDataset" in head else f"a file that begins with {head[:8]!r}"
     msg = f"a raster must be GeoTIFF, JPEG 2000 or NITF, got {what}, in {path}; convert it with gdal_translate"
     raise ProductError(msg)
+
+
+def _sidecars(path: Path) -> list[Path]:
+    """Files that GDAL opens together with a raster, with any driver: VRT text in them would read other files."""
+    try:
+        beside = _masks_in(path.parent, path.parent.stat().st_mtime_ns)
+    except OSError:
+        return []
+    return [other for suffix in _BESIDE for other in beside.get(f"{path.name}{suffix}".casefold(), ())]
+
+
+@lru_cache(maxsize=64)
+def _masks_in(folder: Path, _changed: int) -> dict[str, list[Path]]:
+    """Masks and overviews of a folder by their names without case; listed anew when something is added or removed."""
+    found: dict[str, list[Path]] = {}
+    for path in folder.iterdir():
+        if path.suffix.casefold() in _BESIDE and path.is_file():
+            found.setdefault(path.name.casefold(), []).append(path)
+    return found
 
 
 def _read_head(path: Path) -> bytes:
