@@ -26,7 +26,7 @@ N_WINDOW = 20
 """Windows that are compared."""
 
 APART = 0.5
-"""Distance of two bands from which on a warning tells of it, MS pixels: a single band is found less exactly than all."""
+"""Distance of two bands from which on a warning tells of it, MS pixels; one band is found less exactly than all."""
 
 MAX_READS = 60
 """Windows that are looked at, where many hold nodata."""

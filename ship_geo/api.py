@@ -15,6 +15,7 @@ from typing import Any, Literal, Unpack
 import rioxarray
 import xarray as xr
 
+import ship_geo.accessor  # noqa: F401  registers .ship_geo of xarray
 from ship_geo._typing import PathLike
 from ship_geo.alignment import register_scene
 from ship_geo.arrays import sharpen_arrays
@@ -164,8 +165,8 @@ def _reopen(path: Path, job: Job, record: str) -> xr.DataArray:
 
 
 def pansharpen(
-    ms: xr.DataArray,
-    pan: xr.DataArray,
+    ms: xr.DataArray | xr.Dataset,
+    pan: xr.DataArray | xr.Dataset,
     *,
     sensor: str | Sensor | None = None,
     bands: Sequence[str] | None = None,
@@ -179,7 +180,8 @@ def pansharpen(
     Parameters
     ----------
     ms
-        Dims ("band", "y", "x") with `.rio` georeference; NaN and `.rio.nodata` are invalid.
+        Dims ("band", "y", "x") with `.rio` georeference; NaN and `.rio.nodata` are invalid. A Dataset has one variable
+        per band; bands keep their names.
     pan
         Dims ("y", "x") or ("band", "y", "x") with one band.
     sensor, bands, model, device, precision, chunks

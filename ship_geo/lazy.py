@@ -149,7 +149,7 @@ def attributes(job: Job) -> dict[str, Any]:
         "long_name": tuple(names),
         "sensor": scene.sensor.title,
         **known,
-        "geometry": scene.geometry,
+        "scene_geometry": scene.geometry,  # CF gives another meaning to plain "geometry"
         "radiometry": job.radiometry,
         "units": UNITS[job.radiometry],
         "model": job.spec.name,

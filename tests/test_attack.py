@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 
+import numpy as np
 import pytest
 from deliveries import digitalglobe, generic
+from deliveries.pixels import write_tiff
 
 from ship_geo.cli import main
 from ship_geo.errors import ArgumentError, ProductError
@@ -102,3 +104,25 @@ def test_messages_name_options_and_zero_is_a_value(on_map, capsys, words, text):
 def test_a_resolution_of_zero_is_refused(by_rpc, capsys):
     assert main(["info", str(by_rpc), "--geometry", "ortho", "--resolution", "0"]) == 2
     assert "the resolution must be positive, got 0" in capsys.readouterr().err
+
+
+def write_dem(path, corner, side=0.2):
+    values = np.full((1, 20, 20), 100, "float32")
+    return write_tiff(path, values, size=side / 20, corner=corner, crs="EPSG:4326")
+
+
+@pytest.mark.parametrize("geometry", ["sensor", "ortho"])
+def test_a_height_beyond_the_model_is_told(by_rpc, geometry):
+    (text,) = open_scene(by_rpc, geometry=geometry, dem=2000.0).warnings
+    assert text.startswith("the height 2000 m is outside the -400 to 600 m")
+
+
+def test_a_dem_must_cover_the_scene(by_rpc, tmp_path):
+    whole = write_dem(tmp_path / "whole.tif", (14.9, 42.0))
+    assert open_scene(by_rpc, geometry="ortho", dem=whole).warnings == ()
+    half = write_dem(tmp_path / "half.tif", (15.0, 42.0))
+    (text,) = open_scene(by_rpc, geometry="ortho", dem=half).warnings
+    assert text.startswith("the DEM half.tif does not cover the whole scene")
+    elsewhere = write_dem(tmp_path / "elsewhere.tif", (20.0, 42.0))
+    with pytest.raises(ProductError, match=r"must cover the scene, got .*elsewhere\.tif"):
+        open_scene(by_rpc, geometry="ortho", dem=elsewhere)

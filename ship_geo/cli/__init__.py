@@ -132,7 +132,7 @@ def pansharpen(**options: Any) -> None:
             "shape": list(fused.shape),
             "dtype": str(fused.dtype),
             "bands": [str(name) for name in fused.coords["band"].to_numpy()],
-            **{key: fused.attrs[key] for key in ("sensor", "geometry", "radiometry", "model", "model_digest")},
+            **{key: fused.attrs[key] for key in ("sensor", "scene_geometry", "radiometry", "model", "model_digest")},
             **record,
         }
     for text in record["warnings"]:

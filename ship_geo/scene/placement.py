@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from affine import Affine
 
 from ship_geo._typing import PathLike, Shape
 from ship_geo.errors import ArgumentError, GridError, ProductError
 from ship_geo.geometry import ortho_grids, ortho_warp, reproject_warp, sensor_pair
-from ship_geo.geometry.points import compose
+from ship_geo.geometry.points import compose, find_transformer
 from ship_geo.grids import Grid, GridPair, brief_crs, is_same_crs
 from ship_geo.products.layers import Layer
 from ship_geo.raster import RasterInfo, inspect, is_remote
@@ -217,6 +218,7 @@ def _sensor(ms: Part, pan: Part, options: Mapping[str, Any]) -> Placing:
             f"100 m of height move MS against PAN by {related.parallax:.2f} PAN pixel: state the mean height with "
             "`dem=`, or use geometry='ortho' with a DEM"
         )
+    warnings += _odd_height(related.height, pan_rpc)
     layer = replace(ms.layer, grid=related.ms) if related.warp is None else ms.layer.warped(related.warp)
     placed = replace(pan.layer, grid=related.pan)
     return Placing(layer, placed, "sensor", heights, pan_rpc, tuple(notes), tuple(warnings))
@@ -249,7 +251,39 @@ def _ortho(ms: Part, pan: Part, options: Mapping[str, Any]) -> Placing:
         added = f", {lift:g} m added" if lift else ", taken as heights above the ellipsoid"
         heights = f"DEM {Path(dem.path).name}{added}"
     note = f"PAN and MS are brought onto {pan_grid.crs} with pixels of {pan_grid.resolution[0]:g} units; {heights}"
-    return Placing(layers[0], layers[1], "ortho", heights, notes=(note,))
+    odd = _odd_height(level, pan_rpc) if dem.grid is None else _uncovered(pan_grid, dem.grid, str(dem.path))
+    return Placing(layers[0], layers[1], "ortho", heights, notes=(note,), warnings=odd)
+
+
+def _odd_height(height: float, rpc: Rpc) -> tuple[str, ...]:
+    """Warn of a height for which a model was not made: its polynomials then mean nothing."""
+    low, high = rpc.height_offset - rpc.height_scale, rpc.height_offset + rpc.height_scale
+    if low <= height <= high:
+        return ()
+    return (f"the height {height:g} m is outside the {low:g} to {high:g} m for which the RPC model of PAN was made",)
+
+
+def _uncovered(grid: Grid, dem: Grid, path: str) -> tuple[str, ...]:
+    """Warn of ground without heights, which becomes invalid.
+
+    Raises
+    ------
+    ProductError
+        When the DEM lies elsewhere.
+    """
+    corners = ((0, 0), (0, 1), (1, 0), (1, 1), (0.5, 0.5))
+    rows, cols = (np.array([corner[axis] for corner in corners]) * grid.shape[axis] for axis in (0, 1))
+    x, y = grid.transform[2] + grid.transform[0] * cols, grid.transform[5] + grid.transform[4] * rows
+    x, y = find_transformer(str(grid.crs), str(dem.crs)).transform(x, y)
+    left, bottom, right, top = dem.bounds
+    is_inside = (left <= x) & (x <= right) & (bottom <= y) & (y <= top)
+    is_beside = x.max() < left or x.min() > right or y.max() < bottom or y.min() > top
+    if is_beside:
+        msg = f"a DEM must cover the scene, got {path}, which lies elsewhere; pass the heights of this ground"
+        raise ProductError(msg)
+    if is_inside.all():
+        return ()
+    return (f"the DEM {Path(path).name} does not cover the whole scene: what lies outside it is invalid",)
 
 
 def _check_size(grid: Grid, shape: Shape) -> None:
@@ -270,6 +304,7 @@ def _check_size(grid: Grid, shape: Shape) -> None:
 class _Heights:
     path: str | None = None
     height: float | None = None
+    grid: Grid | None = None
 
 
 def _dem_of(dem: PathLike | float | None) -> _Heights:
@@ -280,7 +315,7 @@ def _dem_of(dem: PathLike | float | None) -> _Heights:
     if info.grid.crs is None:
         msg = f"a DEM must have a CRS, got none for {path}; write it into the file (gdal_edit.py -a_srs)"
         raise ProductError(msg)
-    return _Heights(path=path if is_remote(path) else str(Path(path).resolve()))
+    return _Heights(path=path if is_remote(path) else str(Path(path).resolve()), grid=info.grid)
 
 
 def _models(ms: Part, pan: Part) -> tuple[Rpc, Rpc]:
