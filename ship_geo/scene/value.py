@@ -127,7 +127,7 @@ class Scene:
         return as_text(self)
 
     def record(self) -> dict[str, Any]:
-        """Return what was found, as values that JSON can hold, for programs; see `ship_geo.scene.describe.as_record`."""
+        """Return what was found, as values for JSON; see `ship_geo.scene.describe.as_record` for their units."""
         return as_record(self)
 
     def _repr_html_(self) -> str:
