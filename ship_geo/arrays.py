@@ -1,47 +1,47 @@
 """Sharpening two DataArrays, in memory or lazy, through the same windows and statistics as files.
 
-A block of the output depends on slices of both inputs and on one task of statistics, so nothing is computed before it
-is asked for, and only what it needs. Not for files: those are opened by the workers themselves. The convention that
-could surprise: inputs are cut into the slices that blocks need, so a window near a block's edge is read twice.
+A block of the output depends on those parts of both inputs that lie under it and on one task of statistics, so nothing
+is computed before it is asked for, and only what it needs. Not for files: those are opened by the workers themselves.
+Two conventions could surprise. Inputs are cut into the parts that blocks need, chunk by chunk, so that a chunk is
+computed once however many blocks touch it. And only where no sampled window holds a valid pixel, the task of statistics
+computes the others itself, which it needs the graphs of both inputs for.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import dask.array as da
 import numpy as np
-import rioxarray  # noqa: F401  the accessor .rio
 import xarray as xr
+from dask._task_spec import DataNode, GraphNode, List, Task, TaskRef
 from dask.base import tokenize
-from dask.delayed import Delayed, delayed
+from dask.delayed import Delayed
+from dask.highlevelgraph import HighLevelGraph
+from dask.typing import Key
 from numpy.typing import NDArray
 
 from ship_geo._typing import Box
+from ship_geo.array_pair import ArrayPair, open_pair
 from ship_geo.data.reader import MARGIN, ArrayPairReader
-from ship_geo.errors import ArgumentError
-from ship_geo.grids import Grid
 from ship_geo.inference import ReaderSource, measure_window
 from ship_geo.jobs import Job, sharpen
-from ship_geo.lazy import Chunks, assemble, chunk_shape
-from ship_geo.products.layers import Layer
-from ship_geo.products.product import Acquisition
-from ship_geo.products.roles import find_roles
-from ship_geo.raster import BandRef
-from ship_geo.scene import Scene, fit_sensor
-from ship_geo.sensors import Sensor, find_sensor
+from ship_geo.lazy import Chunks, chunk_shape, describe
+from ship_geo.sensors import Sensor
 from ship_geo.stats import SceneStats, WindowStats, spread
-from ship_geo.tiling import Window
+from ship_geo.tiling import Plan, Window
 
-Slice = tuple[Delayed, tuple[int, int]]
-"""Part of an input, to be computed, and the pixel (row, col) of its grid at which it starts."""
+Span = tuple[int, int]
+Graph = dict[Key, GraphNode]
 
 
 def sharpen_arrays(
-    ms: xr.DataArray,
-    pan: xr.DataArray,
+    ms: xr.DataArray | xr.Dataset,
+    pan: xr.DataArray | xr.Dataset,
     *,
     sensor: str | Sensor | None,
     bands: Sequence[str] | None,
@@ -51,141 +51,201 @@ def sharpen_arrays(
     chunks: Chunks,
 ) -> xr.DataArray:
     """Describe the sharpened image of two arrays; see `ship_geo.pansharpen`."""
-    ms, pan = _with_bands(ms, "ms"), _with_bands(pan, "pan")
-    if pan.sizes["band"] != 1:
-        msg = f"PAN must have one band, got {pan.sizes['band']}; pass the panchromatic band alone"
-        raise ArgumentError(msg)
-    scene = _scene_of(ms, pan, find_sensor(sensor) if isinstance(sensor, str) else sensor, bands)
-    job = Job.of(scene, model, device, precision)
-    parts = _Parts(job, _as_dask(ms), _as_dask(pan))
-    task = delayed(job, name=f"ship-job-{job.token}", traverse=False)
-    stats = _stats_task(job, task, parts)
-
-    def block_task(block: Box, key: str) -> Delayed:
-        slices = parts.under_block(block)
-        made: Delayed = delayed(_sharpen_slices, pure=True)(task, stats, block, slices, dask_key_name=key)
-        return made
-
-    return assemble(job, chunk_shape(chunks, job.plan), block_task)
+    pair = open_pair(ms, pan, sensor=sensor, bands=bands)
+    job = Job.of(pair.scene, model, device, precision)
+    return pair.place(describe(_lazy_values(job, pair, chunk_shape(chunks, job.plan)), job))
 
 
-def _with_bands(image: xr.DataArray, name: str) -> xr.DataArray:
-    if not isinstance(image, xr.DataArray):
-        got = type(image).__name__
-        msg = f"{name} must be an xarray.DataArray with .rio georeference, got {got}; open it by rioxarray"
-        raise ArgumentError(msg)
-    if {"y", "x"} <= set(map(str, image.dims)) and set(map(str, image.dims)) <= {"band", "y", "x"}:
-        whole = image if "band" in image.dims else image.expand_dims("band")
-        return whole.transpose("band", "y", "x")
-    msg = f"{name} has the dims ('band', 'y', 'x'), got {image.dims}; rename or select them"
-    raise ArgumentError(msg)
-
-
-def _as_dask(image: xr.DataArray) -> da.Array:
-    held = image.data
-    return held if isinstance(held, da.Array) else da.from_array(held, chunks=(-1, 1024, 1024))
-
-
-def _scene_of(ms: xr.DataArray, pan: xr.DataArray, sensor: Sensor | None, bands: Sequence[str] | None) -> Scene:
-    ms_layer, pan_layer = _layer(ms, "ms"), _layer(pan, "pan")
-    roles, notes = find_roles(ms_layer.files, ms_layer.descriptions, ms_layer.colours, sensor=sensor, bands=bands)
-    ms_layer, pan_layer = replace(ms_layer, roles=roles), replace(pan_layer, roles=("pan",))
-    fitted, more = fit_sensor(sensor, ms_layer, is_given=sensor is not None)
-    time = ms.attrs.get("time")
-    return Scene(
-        ms_layer,
-        pan_layer,
-        fitted,
-        Acquisition(time=str(time) if time else None),
-        family="arrays",
-        notes=(*notes, *more),
-        name="arrays",
+def _lazy_values(job: Job, pair: ArrayPair, size: tuple[int, int]) -> da.Array:
+    """Put the blocks of a job together, as one layer over the graphs of both inputs."""
+    parts = _Parts(job, pair.ms.values, pair.pan.values)
+    stats = _add_statistics(parts)
+    name = f"ship-sharpen-{tokenize(job.token, size)}"
+    for block in job.plan.blocks(size):
+        key = (name, 0, block[0] // size[0], block[2] // size[1])
+        parts.graph[key] = Task(key, _sharpen_parts, parts.job_ref, stats, block, *parts.under_block(block))
+    spans = [_sizes(n, step) for n, step in zip(job.plan.shape, size, strict=True)]
+    dtype = np.dtype(job.dtype)
+    return da.Array(
+        parts.over_inputs(name), name, ((len(job.gnyq_ms),), *spans), dtype=dtype, meta=np.empty((0, 0, 0), dtype)
     )
 
 
-def _layer(image: xr.DataArray, name: str) -> Layer:
-    n_band, n_row, n_col = image.shape
-    crs = image.rio.crs
-    names = image.attrs.get("long_name", ())
-    if "band" in image.coords and image.coords["band"].dtype.kind in "UO":
-        names = image.coords["band"].values.tolist()
-    texts = tuple(map(str, names)) if not isinstance(names, str) and len(names) == n_band else ("",) * n_band
-    nodata = image.rio.nodata
-    path = f"/vsimem/{name}-{tokenize(image)}"
-    return Layer(
-        files=tuple(BandRef(path, band) for band in range(1, n_band + 1)),
-        grid=Grid((n_row, n_col), image.rio.transform(), None if crs is None else crs.to_wkt()),
-        dtype=image.dtype.name,
-        nodata=None if nodata is None else float(nodata),
-        roles=tuple(f"band{band}" for band in range(1, n_band + 1)),
-        descriptions=texts,
-        colours=("undefined",) * n_band,
-        scales=(1.0,) * n_band,
-        offsets=(0.0,) * n_band,
-    )
+def _sizes(length: int, step: int) -> tuple[int, ...]:
+    return tuple(min(step, length - start) for start in range(0, length, step))
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How an array is put together: its shape, its pixel (row, col) on its grid, and the corner of each part in it."""
+
+    shape: tuple[int, int, int]
+    start: tuple[int, int]
+    corners: tuple[tuple[int, int, int], ...]
+
+
+_Along = tuple[int, int, list[tuple[int, int, Span]]]
+"""A span inside an axis: start, length, and of each chunk: index, where in the span it starts, what is used of it."""
+
+
+class _Cutter:
+    """Cuts an image (band, row, col) into what windows need; equal parts are one task."""
+
+    def __init__(self, image: da.Array, graph: Graph) -> None:
+        self.image, self.graph = image, graph
+        self._edges = [list(accumulate(sizes, initial=0)) for sizes in image.chunks]
+        self._bands = list(enumerate(self._edges[0][:-1]))
+        self._found: dict[tuple[int, int, int], _Along] = {}
+        self._name = f"ship-part-{tokenize(image.name)}"
+
+    def cut(self, rows: Span, cols: Span) -> tuple[List, _Layout]:
+        """Cut pixels of the grid, as far as they are inside; at least one."""
+        bands, (row0, n_row, on_rows), (col0, n_col, on_cols) = self._bands, self._along(1, rows), self._along(2, cols)
+        refs = [
+            self._part((band, i, j), row, col) for band, _ in bands for i, _, row in on_rows for j, _, col in on_cols
+        ]
+        corners = tuple((band, row, col) for _, band in bands for _, row, _ in on_rows for _, col, _ in on_cols)
+        return List(*refs), _Layout((self.image.shape[0], n_row, n_col), (row0, col0), corners)
+
+    def _along(self, axis: int, span: Span) -> _Along:
+        """Find what a span shares with the chunks of an axis; blocks of one row or column ask for the same."""
+        key = (axis, *span)
+        if key not in self._found:
+            edges, size = self._edges[axis], self.image.shape[axis]
+            start = min(max(span[0], 0), size - 1)
+            stop = max(min(span[1], size), start + 1)
+            touched = []
+            for index in range(bisect_right(edges, start) - 1, bisect_left(edges, stop)):
+                low, high = max(edges[index], start), min(edges[index + 1], stop)
+                if low < high:  # chunks may be empty
+                    touched.append((index, low - start, (low - edges[index], high - edges[index])))
+            self._found[key] = (start, stop - start, touched)
+        return self._found[key]
+
+    def _part(self, chunk: tuple[int, int, int], rows: Span, cols: Span) -> TaskRef:
+        source = (self.image.name, *chunk)
+        sizes = (self.image.chunks[1][chunk[1]], self.image.chunks[2][chunk[2]])
+        if (rows, cols) == ((0, sizes[0]), (0, sizes[1])):
+            return TaskRef(source)
+        key = (self._name, *chunk, *rows, *cols)
+        if key not in self.graph:
+            self.graph[key] = Task(key, _take, TaskRef(source), rows, cols)
+        return TaskRef(key)
 
 
 class _Parts:
-    """Cuts the slices of both inputs that windows need."""
+    """The graph of a job, and what its tasks need of both inputs."""
 
     def __init__(self, job: Job, ms: da.Array, pan: da.Array) -> None:
-        self.job, self.ms, self.pan = job, ms, pan
+        key = f"ship-job-{job.token}"
+        self.job, self.job_ref = job, TaskRef(key)
+        self.graph: Graph = {key: DataNode(key, job)}
+        self.ms, self.pan = _Cutter(ms, self.graph), _Cutter(pan, self.graph)
 
-    def under_block(self, block: Box) -> tuple[Slice, Slice]:
-        """Slices under all windows of a block."""
-        cores = [window.core for window in self.job.plan.windows_in(*block)]
-        first, last = cores[0], cores[-1]
-        return self.under((first[0], last[1], first[2], last[3]))
+    def under_block(self, block: Box) -> tuple[List, _Layout, List, _Layout]:
+        """Parts under all windows of a block."""
+        plan = self.job.plan
+        rows, cols = plan.rows.touching(*block[:2]), plan.cols.touching(*block[2:])
+        row0, col0 = plan.rows.start(rows[0]), plan.cols.start(cols[0])
+        row1, col1 = (axis.start(found[-1]) + plan.window for axis, found in ((plan.rows, rows), (plan.cols, cols)))
+        return self.under((row0, row1, col0, col1))
 
-    def under(self, core: Box) -> tuple[Slice, Slice]:
-        """Slices under pixels of the output grid and their halo."""
+    def under(self, core: Box) -> tuple[List, _Layout, List, _Layout]:
+        """Parts under pixels of the output grid and their halo."""
         pair, halo = self.job.scene.pair, self.job.plan.halo
         rows, cols = (core[0] - halo, core[1] + halo), (core[2] - halo, core[3] + halo)
         ms_rows, ms_cols = pair.ms_from_pan(rows, cols, MARGIN)
         row0, _, col0, _ = pair.overlap
         pan_rows, pan_cols = (rows[0] + row0, rows[1] + row0), (cols[0] + col0, cols[1] + col0)
-        return _cut(self.ms, ms_rows, ms_cols), _cut(self.pan, pan_rows, pan_cols)
+        return *self.ms.cut(ms_rows, ms_cols), *self.pan.cut(pan_rows, pan_cols)
+
+    def measure(self, index: int, window: Window) -> TaskRef:
+        """Add the task that measures a window of the statistics."""
+        key = (f"ship-window-{self.job.token}", index)
+        self.graph[key] = Task(key, _measure_parts, self.job_ref, window, *self.under(window.core))
+        return TaskRef(key)
+
+    def over_inputs(self, name: str) -> HighLevelGraph:
+        """Return the graph as one layer over those of both inputs."""
+        inputs: list[Any] = [self.ms.image, self.pan.image]
+        return HighLevelGraph.from_collections(name, self.graph, dependencies=inputs)
 
 
-def _cut(image: da.Array, rows: tuple[int, int], cols: tuple[int, int]) -> Slice:
-    starts, stops = [], []
-    for (start, stop), size in zip((rows, cols), image.shape[1:], strict=True):
-        starts.append(min(max(start, 0), size - 1))
-        stops.append(max(min(stop, size), starts[-1] + 1))
-    part = image[:, starts[0] : stops[0], starts[1] : stops[1]].rechunk(-1)
-    return part.to_delayed().item(), (starts[0], starts[1])
+def _add_statistics(parts: _Parts) -> TaskRef:
+    plan = parts.job.sample_plan
+    chosen = spread(len(plan))
+    measured = List(*(parts.measure(index, _window(plan, index)) for index in chosen))
+    inputs = _Inputs(parts.ms.image, parts.pan.image) if len(chosen) < len(plan) else None
+    key = f"ship-statistics-{parts.job.token}"
+    parts.graph[key] = Task(key, _merge, parts.job_ref, measured, inputs)
+    return TaskRef(key)
 
 
-def _reader(
-    job: Job, ms: tuple[NDArray[Any], tuple[int, int]], pan: tuple[NDArray[Any], tuple[int, int]]
-) -> ReaderSource:
+def _window(plan: Plan, index: int) -> Window:
+    """Return one of the windows of a plan without overlap; a large scene has tens of thousands."""
+    row, col = (axis.start(i) for axis, i in zip((plan.rows, plan.cols), divmod(index, len(plan.cols)), strict=True))
+    (window,) = plan.windows_in(row, row + 1, col, col + 1)
+    return window
+
+
+@dataclass(frozen=True, eq=False)
+class _Inputs:
+    """Both inputs with their graphs, hidden from Dask, which would compute them before the task that holds them."""
+
+    ms: da.Array
+    pan: da.Array
+
+
+def _merge(job: Job, measured: Sequence[WindowStats], inputs: _Inputs | None) -> SceneStats:
+    if inputs is not None and not any(part.moments.count for part in measured):
+        measured = _measure_all(job, inputs)
+    return SceneStats.merged(measured)
+
+
+def _measure_all(job: Job, inputs: _Inputs) -> list[WindowStats]:
+    """Measure every window, from inside a task: most of a large scene is masked, and the sample met nothing else."""
+    parts = _Parts(job, inputs.ms, inputs.pan)
+    key = f"ship-all-windows-{job.token}"
+    refs = [parts.measure(index, window) for index, window in enumerate(job.sample_plan.windows())]
+    parts.graph[key] = Task(key, list, List(*refs))
+    made: list[WindowStats] = Delayed(key, parts.over_inputs(key)).compute()
+    return made
+
+
+def _take(chunk: Any, rows: Span, cols: Span) -> NDArray[Any]:
+    """Cut a part off a chunk; a small one is copied, so that it does not keep the whole chunk in memory."""
+    whole = np.asarray(chunk)
+    part = whole[:, slice(*rows), slice(*cols)]
+    return part.copy() if 2 * part.size <= whole.size else part
+
+
+def _join(parts: Sequence[Any], layout: _Layout) -> NDArray[Any]:
+    if len(parts) == 1:
+        return np.asarray(parts[0])
+    whole = np.empty(layout.shape, parts[0].dtype)
+    for part, (band, row, col) in zip(parts, layout.corners, strict=True):
+        n_band, n_row, n_col = part.shape
+        whole[band : band + n_band, row : row + n_row, col : col + n_col] = part
+    return whole
+
+
+def _source(job: Job, ms: Sequence[Any], ms_layout: _Layout, pan: Sequence[Any], pan_layout: _Layout) -> ReaderSource:
     scene = job.scene
     reader = ArrayPairReader(
-        np.asarray(ms[0]),
-        np.asarray(pan[0]),
+        _join(ms, ms_layout),
+        _join(pan, pan_layout),
         pair=scene.pair,
         nodata_ms=scene.ms.nodata,
         nodata_pan=scene.pan.nodata,
-        ms_start=ms[1],
-        pan_start=pan[1],
+        ms_start=ms_layout.start,
+        pan_start=pan_layout.start,
     )
     return ReaderSource(reader)
 
 
-def _sharpen_slices(job: Job, stats: SceneStats, block: Box, slices: tuple[Any, Any]) -> NDArray[Any]:
-    return sharpen(job, stats, block, _reader(job, *slices)).values
+def _sharpen_parts(job: Job, stats: SceneStats, block: Box, *parts: Any) -> NDArray[Any]:
+    return sharpen(job, stats, block, _source(job, *parts)).values
 
 
-def _measure_slices(job: Job, window: Window, slices: tuple[Any, Any]) -> WindowStats:
-    return measure_window(_reader(job, *slices), job.sample_plan, window, job.gnyq_ms)
-
-
-def _stats_task(job: Job, task: Delayed, parts: _Parts) -> Delayed:
-    windows = job.sample_plan.windows()
-    measured = [
-        delayed(_measure_slices, pure=True)(task, windows[index], parts.under(windows[index].core))
-        for index in spread(len(windows))
-    ]
-    key = f"ship-statistics-{job.token}"
-    merged: Delayed = delayed(SceneStats.merged, pure=True)(measured, dask_key_name=key)
-    return merged
+def _measure_parts(job: Job, window: Window, *parts: Any) -> WindowStats:
+    return measure_window(_source(job, *parts), job.sample_plan, window, job.gnyq_ms)
