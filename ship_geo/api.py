@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Unpack
+from warnings import warn
 
 import rioxarray
 import xarray as xr
@@ -21,18 +22,19 @@ from ship_geo.alignment import register_scene
 from ship_geo.arrays import sharpen_arrays
 from ship_geo.assessment import assess_scene
 from ship_geo.baselines.registry import METHODS
+from ship_geo.budget import Budget, forecast
 from ship_geo.catalog import find_scenes
 from ship_geo.errors import ArgumentError, CheckpointError
 from ship_geo.fusers import pick_device, pick_precision
 from ship_geo.jobs import Job
-from ship_geo.lazy import Chunks, attributes, chunk_shape, lazy_array, run_facts
+from ship_geo.lazy import Chunks, attributes, lazy_array, run_facts
 from ship_geo.nn.weights import ShipPlusPlus_Weights
 from ship_geo.progress import track_blocks
 from ship_geo.provenance import tags_of
-from ship_geo.runner import write_job
+from ship_geo.runner import run_job
 from ship_geo.scene import Scene, SceneOptions, open_scene
 from ship_geo.sensors import Sensor
-from ship_geo.writer import GeoTiffWriter, OutputProfile, check_output
+from ship_geo.writer import OutputProfile, Staging, check_output
 
 __all__ = ["find_scenes", "list_models", "open_scene", "pansharpen", "pansharpen_scene", "plan_scene", "quality"]
 
@@ -52,8 +54,12 @@ def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
     radiometry: Literal["dn", "radiance", "toa"] = "dn",
     output: PathLike | None = None,
     overwrite: bool = False,
+    restart: bool = False,
     stac: bool = False,
     progress: bool = True,
+    max_memory: str | int | None = None,
+    max_gpu_memory: str | int | None = None,
+    client: Any = None,
     **opening: Unpack[SceneOptions],
 ) -> xr.DataArray:
     """Sharpen a scene onto its PAN grid.
@@ -89,10 +95,18 @@ def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
         Path of a GeoTIFF to write. Blocks are streamed into a temporary file, which becomes `output` when complete.
     overwrite
         Whether an existing `output` may be replaced.
+    restart
+        Whether to start anew where an interrupted run to the same `output` left finished blocks; else the same call
+        goes on with them, if scene, model and parameters are the same.
     stac
         Write a STAC Item beside `output`, too.
     progress
         Show progress on the standard error while writing.
+    max_memory, max_gpu_memory
+        Most that a process may take while writing, bytes or text such as ``"2GiB"``; blocks and batches are chosen to
+        fit. None: no limit.
+    client
+        A `distributed.Client` whose workers make the blocks of `output`; an active one is used without being passed.
     **opening
         How the scene is opened, see `ship_geo.scene.SceneOptions`: ``product``, ``geometry``, ``dem`` and others.
 
@@ -131,29 +145,67 @@ def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
     job = Job.of(scene, model, device, precision, radiometry)
     if output is None:
         return lazy_array(job, chunks)
-    return _write(job, chunks, output, overwrite=overwrite, stac=stac, progress=progress)
+    run = RunOptions(chunks, max_memory, max_gpu_memory, client, restart)
+    return _write(job, run, output, overwrite=overwrite, stac=stac, progress=progress)
 
 
-def _write(job: Job, chunks: Chunks, output: PathLike, *, overwrite: bool, stac: bool, progress: bool) -> xr.DataArray:
+def _write(job: Job, run: RunOptions, output: PathLike, *, overwrite: bool, stac: bool, progress: bool) -> xr.DataArray:
     from ship_geo.stac import check_item, write_item  # loads geopandas
 
     if stac:
         check_item(output, job.scene, overwrite=overwrite)
-    blocks = job.plan.blocks(chunk_shape(chunks, job.plan))
     facts = run_facts(job)
     profile = OutputProfile.from_scene(job.scene, tags_of(job.scene, facts))
     if job.gain:
         profile = replace(profile, dtype=job.dtype, nodata=job.nodata, scales=(), offsets=())
-    n_row, n_col = job.plan.shape
+    budget = run.budget(job)
+    blocks = job.plan.blocks(budget.block_shape)
+    inputs = job.scene.files
     with (
-        GeoTiffWriter(output, profile, overwrite=overwrite, inputs=job.scene.files) as writer,
-        track_blocks(n_row * n_col, enabled=progress) as advance,
+        Staging(
+            output, profile, _causes(job), blocks, overwrite=overwrite, inputs=inputs, restart=run.restart
+        ) as staging,
+        track_blocks(job.plan.shape[0] * job.plan.shape[1], enabled=progress) as advance,
     ):
-        record = write_job(job, writer, blocks, advance)
+        if staging.restarted_because:
+            warn(f"the job starts anew: {staging.restarted_because}", UserWarning, stacklevel=3)
+        record = run_job(job, staging, blocks, client=run.client, budget=budget, advance=advance)
     if stac:
         write_item(output, job.scene, facts, overwrite=overwrite)
     told = {"shift": facts["shift"], "warnings": list(job.scene.warnings), **asdict(record)}
     return _reopen(Path(output), job, json.dumps(told))
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a job is run: what `pansharpen_scene` is told of blocks, memory and workers."""
+
+    chunks: Chunks
+    max_memory: str | int | None
+    max_gpu_memory: str | int | None
+    client: Any
+    restart: bool = False
+
+    def budget(self, job: Job) -> Budget:
+        """Choose blocks and batches."""
+        return Budget.of(
+            job,
+            self.chunks,
+            max_memory=self.max_memory,
+            max_gpu_memory=self.max_gpu_memory,
+            client=self.client,
+        )
+
+
+def _causes(job: Job) -> dict[str, Any]:
+    """Return what the pixels of a job depend on, by names that tell a user why it must start anew."""
+    return {
+        "scene": job.scene.identity,
+        "model": job.spec.digest,
+        "radiometry": [job.radiometry, list(job.gain), list(job.offset)],
+        "precision": job.precision,
+        "sensor": [list(job.gnyq_ms), job.bits],
+    }
 
 
 def _reopen(path: Path, job: Job, record: str) -> xr.DataArray:
@@ -217,6 +269,10 @@ def plan_scene(  # noqa: PLR0913  the arguments of `pansharpen_scene`
     radiometry: Literal["dn", "radiance", "toa"] = "dn",
     output: PathLike | None = None,
     overwrite: bool = False,
+    max_memory: str | int | None = None,
+    max_gpu_memory: str | int | None = None,
+    client: Any = None,
+    measured: bool = False,
     **opening: Unpack[SceneOptions],
 ) -> dict[str, Any]:
     """Say what `pansharpen_scene` would do with the same arguments, without doing it.
@@ -227,7 +283,8 @@ def plan_scene(  # noqa: PLR0913  the arguments of `pansharpen_scene`
     -------
     dict
         Plain values: scene, model, device, output shape, data type, windows, blocks, bytes of the output
-        (uncompressed) and of one block.
+        (uncompressed), memory and disk that it takes; with `measured` also the seconds, from a few windows that are
+        sharpened for it.
     """
     scene = _as_scene(source, ms=ms, pan=pan, sensor=sensor, bands=bands, **opening)
     if output is not None:
@@ -235,9 +292,10 @@ def plan_scene(  # noqa: PLR0913  the arguments of `pansharpen_scene`
     if register == "auto":
         scene = register_scene(scene, register)
     job = Job.of(scene, model, device, precision, radiometry)
-    size = chunk_shape(chunks, job.plan)
+    budget = RunOptions(chunks, max_memory, max_gpu_memory, client).budget(job)
     chosen = pick_device(device)
     profile = OutputProfile.from_scene(scene)
+    forecasted = forecast(job, budget, staged_bytes=profile.n_staged, measured=measured)
     n_band = len(job.gnyq_ms)
     return {
         "scene": scene.name,
@@ -253,10 +311,8 @@ def plan_scene(  # noqa: PLR0913  the arguments of `pansharpen_scene`
         "windows": len(job.plan),
         "window": job.plan.window,
         "overlap": job.plan.overlap,
-        "blocks": len(job.plan.blocks(size)),
-        "block_shape": list(size),
         "output_bytes": profile.n_byte,
-        "block_bytes": size[0] * size[1] * n_band * 4,
+        **forecasted,
     }
 
 

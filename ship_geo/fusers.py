@@ -37,10 +37,14 @@ GROUPS = (("blue", "green", "red", "nir"), ("coastal", "yellow", "rededge", "nir
 """Bands that a network of four bands sees together, by role; what is left over is grouped in file order."""
 
 GPU_BATCH = 16
+"""Windows of a call on a GPU unless a budget says otherwise."""
+
+GPU_CONTEXT_BYTES = 600 * 2**20
+"""Of a GPU, for what libraries take beside PyTorch's own memory."""
 
 _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1  # of glibc's malloc.h
 
-_MODEL_LOCK = threading.Lock()
+_MODEL_LOCKS: dict[str, threading.Lock] = {}  # by device
 _LOAD_LOCK = threading.Lock()  # a cached function runs twice when two threads miss at once
 
 
@@ -125,6 +129,10 @@ class Fuser(Protocol):
     def reads_pan_low(self) -> bool:
         """Whether windows need low-passed PAN."""
 
+    @property
+    def device_type(self) -> str:
+        """``"cpu"`` or ``"cuda"``."""
+
     def fuse(self, windows: Sequence[PreparedWindow], stats: SceneStats, groups: BandGroups) -> list[Tensor]:
         """Sharpen windows of one shape: (band, row, col) float32 DN each, on the CPU."""
 
@@ -162,6 +170,7 @@ class ClassicalFuser:
 
     name: str
     batch_size: int = 1
+    device_type: str = "cpu"
 
     @property
     def reads_pan_low(self) -> bool:
@@ -177,7 +186,7 @@ class ClassicalFuser:
 
 
 class NetworkFuser:
-    """A network on a device.
+    """A network on a device, which it has to itself while it runs: others read and prepare windows meanwhile.
 
     Parameters
     ----------
@@ -196,6 +205,16 @@ class NetworkFuser:
     def __init__(self, network: ShipPlusPlus, device: torch.device, precision: str, batch_size: int) -> None:
         self.network = network.to(device).to(memory_format=torch.channels_last).eval()
         self.device, self.precision, self.batch_size = device, precision, batch_size
+        self._lock = _MODEL_LOCKS.setdefault(_device_name(device), threading.Lock())
+
+    @property
+    def device_type(self) -> str:
+        """``"cpu"`` or ``"cuda"``."""
+        return self.device.type
+
+    def with_batch(self, batch_size: int) -> NetworkFuser:
+        """Return the same network with another batch size."""
+        return NetworkFuser(self.network, self.device, self.precision, batch_size)
 
     def fuse(self, windows: Sequence[PreparedWindow], stats: SceneStats, groups: BandGroups) -> list[Tensor]:
         """Sharpen windows group by group.
@@ -222,7 +241,7 @@ class NetworkFuser:
             part = list(windows[len(fused) : len(fused) + size])
             padded = part + part[-1:] * (size - len(part))
             try:
-                with _MODEL_LOCK:
+                with self._lock:
                     result = run(padded)
             except torch.OutOfMemoryError:
                 if size == 1:
@@ -306,8 +325,19 @@ def _cpu_multiplies_bfloat16() -> bool:
     return any(bool(getattr(torch.cpu, name, lambda: False)()) for name in checks)
 
 
-def load_fuser(spec: ModelSpec, device: str = "auto", precision: str = "auto") -> Fuser:
+def load_fuser(
+    spec: ModelSpec, device: str = "auto", precision: str = "auto", *, batch_size: int = 0, max_gpu_memory: int = 0
+) -> Fuser:
     """Build the fuser of a model; once per process and model, whatever number of threads asks for it.
+
+    Parameters
+    ----------
+    spec, device, precision
+        The model and where it runs.
+    batch_size
+        Windows at once on a GPU; 0 for `GPU_BATCH`. A processor always takes one.
+    max_gpu_memory
+        Bytes that this process may take of the GPU, what libraries take included; 0 for all there are.
 
     Raises
     ------
@@ -317,7 +347,29 @@ def load_fuser(spec: ModelSpec, device: str = "auto", precision: str = "auto") -
         If device or precision are unknown.
     """
     with _LOAD_LOCK:
-        return _load_fuser(spec, device, precision)
+        fuser = _load_fuser(spec, device, precision)
+        if not isinstance(fuser, NetworkFuser) or fuser.device.type == "cpu":
+            return fuser
+        _limit_gpu(_device_name(fuser.device), max_gpu_memory)
+        return _with_batch(fuser, batch_size) if batch_size else fuser
+
+
+@lru_cache(maxsize=4)
+def _with_batch(fuser: NetworkFuser, batch_size: int) -> NetworkFuser:
+    return fuser.with_batch(batch_size)  # remembered, since a batch is halved for good when memory does not suffice
+
+
+def _limit_gpu(device: str, max_gpu_memory: int) -> None:
+    """Let PyTorch run out of memory where the budget ends, upon which batches are halved; 0 lifts the limit."""
+    total = torch.cuda.get_device_properties(device).total_memory
+    share = max(max_gpu_memory - GPU_CONTEXT_BYTES, 1) / total if max_gpu_memory else 1.0
+    torch.cuda.set_per_process_memory_fraction(min(1.0, share), device)
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda" and device.index is None:
+        return f"cuda:{torch.cuda.current_device()}"
+    return str(device)
 
 
 @lru_cache(maxsize=4)

@@ -7,7 +7,10 @@ block comes back in the output's data type with nodata in place, and with its ma
 
 from __future__ import annotations
 
+import threading
 import weakref
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +19,7 @@ from dask.base import tokenize
 from numpy.typing import NDArray
 
 from ship_geo._typing import Box
+from ship_geo.data.reader import PairSample
 from ship_geo.errors import ArgumentError
 from ship_geo.fusers import BandGroups, ModelSpec, band_groups, load_fuser, pick_device, pick_precision
 from ship_geo.inference import (
@@ -28,17 +32,48 @@ from ship_geo.inference import (
     to_physical,
     value_limits,
 )
+from ship_geo.ledger import Entry
 from ship_geo.scene import Scene
 from ship_geo.stats import SceneStats
-from ship_geo.tiling import Plan, halo_for
-from ship_geo.writer import apply_nodata, choose_nodata
+from ship_geo.tiling import Plan, Window, halo_for
+from ship_geo.writer import BlockSink, apply_nodata, choose_nodata
 
 RADIOMETRIES = ("dn", "radiance", "toa")
 
 MAX_OPEN = 8
-"""Scenes whose files a process keeps open."""
+"""Scenes whose files a process keeps open, and whose statistics it remembers."""
+
+GPU_PARTS = 3
+"""Parts of a block that are read and prepared beside each other while one of them is on the GPU."""
 
 _SOURCES: dict[str, SceneSource] = {}
+_STATS: dict[str, SceneStats] = {}
+
+
+class Stopped(BaseException):
+    """Work was given up in the middle because its result is not wanted any more; not an error."""
+
+
+@dataclass(frozen=True)
+class StoppableSource:
+    """Reads windows until it is told to stop, so that nobody waits for a block that is not wanted any more.
+
+    Parameters
+    ----------
+    source
+        Where windows are read.
+    stop
+        Once set, the next read raises `Stopped`.
+    """
+
+    source: WindowSource
+    stop: threading.Event
+
+    def samples(self, plan: Plan, windows: Sequence[Window]) -> Iterator[PairSample]:
+        """Read windows of a plan, each with the plan's halo."""
+        if self.stop.is_set():
+            raise Stopped
+        return self.source.samples(plan, windows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +96,12 @@ class Job:
         ``"dn"``, ``"radiance"`` (W m-2 sr-1 um-1) or ``"toa"`` (reflectance at the top of the atmosphere).
     gain, offset
         Per band: how DN become the values of the output; empty for DN.
+    token
+        Names what the job computes.
+    batch
+        Windows of one call of a network on a GPU; 0: its own choice. Not part of what is computed.
+    max_gpu_memory
+        Bytes that a process may take of a GPU; 0: all there are.
     """
 
     scene: Scene
@@ -78,6 +119,8 @@ class Job:
     gain: tuple[float, ...] = ()
     offset: tuple[float, ...] = ()
     token: str = field(default="")
+    batch: int = 0
+    max_gpu_memory: int = 0
 
     @classmethod
     def of(cls, scene: Scene, model: Any, device: str, precision: str, radiometry: str = "dn") -> Job:
@@ -113,6 +156,23 @@ class Job:
             token=token,
         )
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """All that the pixels of the output depend on, by cause; values that JSON can hold."""
+        device = pick_device(self.device)
+        return {
+            "scene": self.scene.identity,
+            "model": self.spec.name,
+            "model_digest": self.spec.digest,
+            "device": device.type if self.spec.kind == "network" else "any",
+            "precision": pick_precision(self.precision, device) if self.spec.kind == "network" else "float32",
+            "window": [self.plan.window, self.plan.overlap, self.plan.halo],
+            "mtf": list(self.gnyq_ms),
+            "bits": self.bits,
+            "radiometry": self.radiometry,
+            "coefficients": [list(self.gain), list(self.offset)],
+        }
+
     def __dask_tokenize__(self) -> str:
         """Name the job by what it computes."""
         return self.token
@@ -136,6 +196,11 @@ class Block:
     valid: NDArray[np.bool_]
     n_clipped: int
     n_moved: int
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What is summed over all blocks."""
+        return {"n_clipped": self.n_clipped, "n_moved": self.n_moved}
 
 
 def _coefficients(scene: Scene, radiometry: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -166,14 +231,22 @@ def open_source(job: Job) -> SceneSource:
 
 
 def measure(job: Job, source: WindowSource | None = None) -> SceneStats:
-    """Gather the statistics of a job's scene.
+    """Gather the statistics of a job's scene; those of the last few scenes are remembered.
 
     Raises
     ------
     ProductError
         If no pixel is valid, or a file cannot be read.
     """
-    return gather_stats(source or open_source(job), job.sample_plan, job.gnyq_ms)
+    if source is not None:
+        return gather_stats(source, job.sample_plan, job.gnyq_ms)
+    stats = _STATS.get(job.token)
+    if stats is None:
+        while len(_STATS) >= MAX_OPEN:
+            _STATS.pop(next(iter(_STATS)), None)
+        stats = gather_stats(open_source(job), job.sample_plan, job.gnyq_ms)
+        _STATS[job.token] = stats
+    return stats
 
 
 def sharpen(job: Job, stats: SceneStats, block: Box, source: WindowSource | None = None) -> Block:
@@ -188,22 +261,64 @@ def sharpen(job: Job, stats: SceneStats, block: Box, source: WindowSource | None
     source
         Where windows are read; the job's files by default.
     """
-    fuser = load_fuser(job.spec, job.device, job.precision)
-    fused, valid = fuse_block(
-        source or open_source(job),
-        job.plan,
-        block,
-        fuser,
-        stats,
-        gnyq_ms=job.gnyq_ms,
-        groups=job.groups,
-        cache_key=job.token,
-    )
+    fused, valid = _fuse(job, stats, block, source or open_source(job))
     limits = value_limits(job.scene.ms.dtype, job.bits, stats.ms_max)
     fused[:, ~valid] = 0
     if job.gain:
         values, n_clipped = to_physical(fused, limits, job.gain, job.offset)
     else:
         values, n_clipped = to_dtype(fused, job.dtype, limits)
+    del fused  # the copies that follow are large
     values, n_moved = apply_nodata(values, valid, job.nodata)
     return Block(values, valid, n_clipped, n_moved)
+
+
+def _fuse(
+    job: Job, stats: SceneStats, block: Box, source: WindowSource
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    fuser = load_fuser(job.spec, job.device, job.precision, batch_size=job.batch, max_gpu_memory=job.max_gpu_memory)
+
+    def fuse(part: Box) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        return fuse_block(
+            source, job.plan, part, fuser, stats, gnyq_ms=job.gnyq_ms, groups=job.groups, cache_key=job.token
+        )
+
+    parts = parts_of(block, job.plan, GPU_PARTS if fuser.device_type == "cuda" else 1)
+    if len(parts) == 1:
+        return fuse(block)
+    # A GPU is left alone while the next windows are read and prepared, unless somebody else does that meanwhile.
+    with ThreadPoolExecutor(len(parts), thread_name_prefix="ship-geo-part") as pool:
+        made = list(pool.map(fuse, parts))
+    return np.concatenate([values for values, _ in made], axis=1), np.concatenate([valid for _, valid in made])
+
+
+def parts_of(block: Box, plan: Plan, n_part: int) -> list[Box]:
+    """Cut a block into at most `n_part` stripes of rows, at the windows' starts."""
+    row0, row1, col0, col1 = block
+    stride = plan.rows.stride
+    n_window = -(-(row1 - row0) // stride)
+    step = -(-n_window // max(1, n_part)) * stride
+    return [(row, min(row + step, row1), col0, col1) for row in range(row0, row1, step)]
+
+
+def sharpen_into(
+    job: Job, stats: SceneStats, block: Box, sink: BlockSink | None, source: WindowSource | None = None
+) -> Entry | Block:
+    """Sharpen one block and write it, where this process sees the folder of the run; else give it back.
+
+    Parameters
+    ----------
+    job, stats, block, source
+        See `sharpen`.
+    sink
+        Where the block goes; None: it is always given back.
+
+    Returns
+    -------
+    Entry or Block
+        What was noted of a block that is on the disk, or the block.
+    """
+    made = sharpen(job, stats, block, source)
+    if sink is None or not sink.can_see():
+        return made
+    return sink.write(block, made.values, made.valid, made.counts)

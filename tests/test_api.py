@@ -163,25 +163,44 @@ def test_killed_run_leaves_no_output(pair: Any, tmp_path: Path) -> None:
         assert process.stdout.readline() == "half way\n"
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-    assert not output.exists()
-    assert all(name.startswith(".fused.tif.part-") for name in names_in(tmp_path))  # hidden, and never taken for it
-    sharpen(pair.pan, output, "exp")  # nothing is in the way of another try
-    assert output.exists()
+    assert names_in(tmp_path) == [".fused.tif.ship-geo"]  # hidden, and never taken for the output
+    with sharpen(pair.pan, output, "exp", chunks=64) as made:  # goes on where it stopped
+        record = json.loads(made.attrs["ship_geo_record"])
+    assert 1 <= record["n_resumed"] < record["n_block"]
+    assert names_in(tmp_path) == ["fused.tif"]
+    sharpen(pair.pan, tmp_path / "whole.tif", "exp", chunks=64).close()
+    with rasterio.open(output) as resumed, rasterio.open(tmp_path / "whole.tif") as whole:
+        np.testing.assert_array_equal(resumed.read(), whole.read())
+
+
+@pytest.mark.filterwarnings("ignore:the job starts anew. .*model:UserWarning")  # any other reason is an error
+def test_interrupted_run_is_not_gone_on_with_by_another_model(pair: Any, tmp_path: Path) -> None:
+    output = tmp_path / "fused.tif"
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW_RUN, str(pair.pan), str(output)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    with sharpen(pair.pan, output, "mtf-glp-fs", chunks=64) as made:
+        assert json.loads(made.attrs["ship_geo_record"])["n_resumed"] == 0
+    assert names_in(tmp_path) == ["fused.tif"]
 
 
 SLOW_COMMAND = (
     SLOW_RUN.replace("from ship_geo import pansharpen_scene\n", "from ship_geo.cli import main\n")
     .replace(
         'pansharpen_scene(sys.argv[1], model="exp", output=sys.argv[2], chunks=64, progress=False)',
-        "import ship_geo.api\n"
-        "ship_geo.api.chunk_shape = lambda *_: (64, 64)\n"
+        "import ship_geo.budget\n"
+        "ship_geo.budget._sizes = lambda *_: iter([(64, 64)])\n"
         "sys.exit(main(['pansharpen', sys.argv[1], '-o', sys.argv[2], '--model', 'exp', '-q']))",
     )
     .replace("time.sleep(60)", "time.sleep(5)")
 )
 
 
-def test_terminated_command_cleans_up(pair: Any, tmp_path: Path) -> None:
+def test_terminated_command_leaves_what_the_next_one_goes_on_with(pair: Any, tmp_path: Path) -> None:
     output = tmp_path / "fused.tif"
     with subprocess.Popen(
         [sys.executable, "-c", SLOW_COMMAND, str(pair.pan), str(output)],
@@ -194,8 +213,8 @@ def test_terminated_command_cleans_up(pair: Any, tmp_path: Path) -> None:
         process.terminate()
         _, errors = process.communicate(timeout=120)
     assert process.returncode == 143
-    assert errors.strip() == "terminated"
-    assert names_in(tmp_path) == []
+    assert "terminated" in errors
+    assert names_in(tmp_path) == [".fused.tif.ship-geo"]  # the same command goes on with it
 
 
 # Geometry -----------------------------------------------------------------------------------------------------------

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -21,12 +25,13 @@ from hypothesis import strategies as st
 from value_scenes import plain_rpc, sensor_scene, value_scene
 
 import ship_geo.writer.cog
+import ship_geo.writer.folder
 from ship_geo.errors import ArgumentError, OutputError
 from ship_geo.grids import Grid
 from ship_geo.rpc import Rpc
 from ship_geo.scene import open_scene
 from ship_geo.writer import GeoTiffWriter, OutputProfile, WriteRecord, apply_nodata, check_output, choose_nodata
-from ship_geo.writer.staging import StagingFolder, sweep
+from ship_geo.writer.folder import STALE, StagingFolder
 
 TRANSFORM = Affine(0.5, 0, 500000, 0, -0.5, 4640000)
 BLOCK = 300
@@ -514,84 +519,121 @@ def test_next_run_removes_what_a_killed_one_left(tmp_path: Path) -> None:
     code = KILLED.format(target=str(target))
     done = subprocess.run([sys.executable, "-c", code], check=False)
     assert done.returncode == -signal.SIGKILL
-    (left,) = names_in(tmp_path)
-    assert left.startswith(".out.tif.part-")
+    assert names_in(tmp_path) == [".out.tif.ship-geo"]
     write_all(tmp_path / "other.tif", noise(1, 20, 20))
-    assert left in names_in(tmp_path)
+    assert names_in(tmp_path) == [".out.tif.ship-geo", "other.tif"]
     write_all(target, noise(1, 20, 20))
     assert names_in(tmp_path) == ["other.tif", "out.tif"]
 
 
-def leave_folder(folder: Path, **owner: Any) -> Path:
-    """What a run of this host leaves whose process is gone, or as `owner` says."""
-    left = folder / ".out.tif.part-left"
+def leave_folder(folder: Path, age: float = 0, **owner: Any) -> Path:
+    """What a run of this host leaves whose process is gone, or as `owner` says; touched so many seconds ago."""
+    left = folder / ".out.tif.ship-geo"
     left.mkdir()
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     facts = {"pid": gone.pid, "host": socket.gethostname(), "start": "boot 1", **owner}
     (left / "owner.json").write_text(json.dumps(facts))
+    os.utime(left / "owner.json", (time.time() - age,) * 2)
+    (left / "pixels").write_text("of another run")
     return left
 
 
-def test_folder_of_a_process_that_is_gone_is_swept(tmp_path: Path) -> None:
-    left = leave_folder(tmp_path)
-    assert sweep(tmp_path / "out.tif") == (left,)
-    assert names_in(tmp_path) == []
-
-
-def test_number_of_a_process_that_went_to_another_does_not_count(tmp_path: Path) -> None:
-    if not Path("/proc/self/stat").exists():
-        pytest.skip("this system does not tell when a process began: no /proc")
-    leave_folder(tmp_path, pid=os.getpid())
-    sweep(tmp_path / "out.tif")
-    assert names_in(tmp_path) == []
-
-
 @pytest.mark.parametrize(
-    "owner", [{"host": "elsewhere"}, {"pid": os.getpid(), "start": None}, {"pid": 1, "start": None}]
+    ("age", "owner"),
+    [
+        (0, {}),
+        (0, {"pid": os.getpid()}),  # the number went to another process since
+        (STALE + 5, {"host": "elsewhere", "pid": os.getpid(), "start": None}),
+    ],
 )
-def test_folder_that_may_be_in_use_stays(tmp_path: Path, owner: dict[str, Any]) -> None:
-    left = leave_folder(tmp_path, **owner)
-    assert sweep(tmp_path / "out.tif") == ()
-    assert left.exists()
+def test_folder_whose_owner_is_gone_is_taken_over(tmp_path: Path, age: float, owner: dict[str, Any]) -> None:
+    left = leave_folder(tmp_path, age, **owner)
+    folder = StagingFolder(tmp_path / "out.tif")
+    assert (left / "pixels").exists()  # for the new owner to judge
+    assert json.loads((left / "owner.json").read_text())["pid"] == os.getpid()
+    folder.remove()
+    assert names_in(tmp_path) == []
 
 
-@pytest.mark.parametrize("content", [None, "", "{", "[]", '{"pid": "x", "host": 1}'])
-def test_folder_of_an_unknown_owner_stays(tmp_path: Path, content: str | None) -> None:
+@pytest.mark.parametrize("content", [None, "", "{", "[]", '{"pid": "x", "host": 1}', '{"host": null}'])
+def test_folder_of_an_unknown_owner_is_taken_over(tmp_path: Path, content: str | None) -> None:
     left = leave_folder(tmp_path)
     (left / "owner.json").unlink()
     if content is not None:
         (left / "owner.json").write_text(content)
-    assert sweep(tmp_path / "out.tif") == ()
-    assert left.exists()
-
-
-def test_link_that_is_named_like_a_left_folder_stays(tmp_path: Path) -> None:
-    (tmp_path / "other").mkdir()
-    left = leave_folder(tmp_path / "other")
-    (tmp_path / ".out.tif.part-link").symlink_to(left)
-    assert sweep(tmp_path / "out.tif") == ()
-    assert (left / "owner.json").exists()
-
-
-def test_living_run_keeps_its_folder_even_if_its_process_cannot_be_seen(tmp_path: Path) -> None:
-    target = tmp_path / "out.tif"
-    with StagingFolder(target) as folder:
-        assert sweep(target) == ()
-        # As seen from another container: the number is no process there, but the lock is held.
-        facts = json.loads((folder.path / "owner.json").read_text())
-        assert facts["host"] == socket.gethostname()
-        (folder.path / "owner.json").write_text(json.dumps({**facts, "start": "boot 1"}))
-        assert sweep(target) == ()
-        assert folder.path.exists()
+        os.utime(left / "owner.json", (time.time() - STALE - 5,) * 2)
+    StagingFolder(tmp_path / "out.tif").remove()
     assert names_in(tmp_path) == []
 
 
-def test_two_runs_to_one_target_do_not_disturb_each_other(tmp_path: Path) -> None:
+def test_owner_on_another_host_is_given_time(tmp_path: Path) -> None:
+    leave_folder(tmp_path, 30, host="elsewhere", pid=77)
+    with pytest.raises(
+        OutputError,
+        match=r"in use by process 77 on elsewhere, 3\d s ago; .*; if that was killed, try again in [56]\d s",
+    ):
+        StagingFolder(tmp_path / "out.tif")
+    assert names_in(tmp_path) == [".out.tif.ship-geo"]
+    assert names_in(tmp_path / ".out.tif.ship-geo") == ["owner.json", "pixels"]
+
+
+def test_living_owner_counts_where_there_are_no_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    first = StagingFolder(tmp_path / "out.tif")
+    with pytest.raises(OutputError, match=f"in use by process {os.getpid()} on "):
+        StagingFolder(tmp_path / "out.tif")
+    first.leave()
+    StagingFolder(tmp_path / "out.tif").remove()
+
+
+def test_lock_counts_even_if_the_owner_cannot_be_seen(tmp_path: Path) -> None:
+    folder = StagingFolder(tmp_path / "out.tif")
+    # As seen from another container: the number is no process there.
+    facts = json.loads((folder.path / "owner.json").read_text())
+    (folder.path / "owner.json").write_text(json.dumps({**facts, "start": "boot 1"}))
+    with pytest.raises(OutputError, match="one job at a time"):
+        StagingFolder(tmp_path / "out.tif")
+    folder.remove()
+    assert names_in(tmp_path) == []
+
+
+def test_living_owner_touches_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ship_geo.writer.folder, "BEAT", 0.01)
+    folder = StagingFolder(tmp_path / "out.tif")
+    owner = folder.path / "owner.json"
+    os.utime(owner, (0, 0))
+    limit = time.monotonic() + 5
+    while owner.stat().st_mtime == 0 and time.monotonic() < limit:
+        time.sleep(0.01)
+    assert owner.stat().st_mtime > 0
+    folder.remove()
+    assert not any(thread.name == "ship-geo-owner" for thread in threading.enumerate())
+
+
+def test_link_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "precious").touch()
+    (tmp_path / ".out.tif.ship-geo").symlink_to(tmp_path / "other")
+    with pytest.raises(OutputError, match=r"must be this user's own, got .*\.out\.tif\.ship-geo; remove it"):
+        write_all(tmp_path / "out.tif", noise(1, 20, 20))
+    assert names_in(tmp_path / "other") == ["precious"]
+
+
+def test_second_run_to_one_target_is_refused_and_does_not_disturb_the_first(tmp_path: Path) -> None:
     target, array = tmp_path / "out.tif", noise(2, 40, 50)
     profile = make_profile(40, 50, 2)
-    with GeoTiffWriter(target, profile, overwrite=True) as one, GeoTiffWriter(target, profile, overwrite=True) as two:
-        for writer in (one, two):
-            writer.write(array, 0, 0)
-            writer.finish()
+    with GeoTiffWriter(target, profile) as first:
+        first.write(array, 0, 0)
+        with pytest.raises(
+            OutputError, match=rf"one job at a time, got .* in use by process {os.getpid()} on .*; wait for the other"
+        ):
+            GeoTiffWriter(target, profile).__enter__()
+        first.finish()
+    with rasterio.open(target) as made:
+        assert np.array_equal(made.read(), array)
+    write_all(target, array, overwrite=True)
     assert names_in(tmp_path) == ["out.tif"]

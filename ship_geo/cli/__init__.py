@@ -98,6 +98,9 @@ def cli() -> None:
     help="Values of the result: DN, W m-2 sr-1 um-1, or reflectance.",
 )
 @click.option("--stac", is_flag=True, help="Write a STAC Item beside OUT.")
+@click.option("--max-memory", metavar="SIZE", help="Most that a process may take, e.g. 2GiB.")
+@click.option("--max-gpu-memory", metavar="SIZE", help="The same for the memory of the GPU.")
+@click.option("--restart", is_flag=True, help="Start anew where an interrupted run to OUT could go on.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done.")
 @click.option("-q", "--quiet", is_flag=True, help="Show neither progress nor a summary.")
@@ -105,7 +108,8 @@ def cli() -> None:
 def pansharpen(**options: Any) -> None:
     """Sharpen SOURCE: a delivery (folder, archive or any file of it), either file of a pair, or a stack."""
     chosen = selection(options)
-    how = {name: options[name] for name in ("model", "device", "precision", "radiometry", "register")}
+    names = ("model", "device", "precision", "radiometry", "register", "max_memory", "max_gpu_memory")
+    how = {name: options[name] for name in names}
     if options["dry_run"]:
         _plan(
             {**chosen, **how, "output": options["output"], "overwrite": options["overwrite"]},
@@ -123,6 +127,7 @@ def pansharpen(**options: Any) -> None:
         **how,
         output=output,
         overwrite=options["overwrite"],
+        restart=options["restart"],
         stac=options["stac"],
         progress=not options["quiet"],
     ) as fused:
@@ -146,7 +151,7 @@ def pansharpen(**options: Any) -> None:
 def _plan(arguments: dict[str, Any], *, as_json: bool) -> None:
     from ship_geo.api import plan_scene
 
-    plan = plan_scene(**arguments)
+    plan = plan_scene(**arguments, measured=True)
     if as_json:
         echo_json(plan)
     else:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +21,6 @@ from ship_geo.demo.delivery import files_of, index_of, write_delivery, write_ras
 from ship_geo.demo.metadata import ORDER, ORIGIN
 from ship_geo.errors import ArgumentError, OutputError
 from ship_geo.sensors import Sensor, find_sensor
-from ship_geo.writer.staging import StagingFolder, sweep
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -138,9 +138,8 @@ def _is_of_demo(path: Path) -> bool:
 def _write(
     scene: DemoScene, ms: NDArray[np.uint16], pan: NDArray[np.uint16], ref: NDArray[np.uint16], *, overwrite: bool
 ) -> None:
-    sweep(scene.delivery)
-    with StagingFolder(scene.delivery) as staging:
-        delivery, reference = staging.path / ORDER, staging.path / _REFERENCE
+    with TemporaryDirectory(prefix=f".{ORDER}.part-", dir=scene.folder) as staging:
+        delivery, reference = Path(staging, ORDER), Path(staging, _REFERENCE)
         write_delivery(delivery, ms, pan, scene.sensor.roles)
         write_raster(reference, ref, ORIGIN, GSD_PAN, scene.sensor.roles)
         refuse_existing(files_of_scene(scene.folder), overwrite=overwrite)  # made meanwhile

@@ -1,146 +1,322 @@
-"""The hidden folder beside an output in which it is made, and what becomes of those of runs that were killed.
+"""Making an output in blocks that are kept: an interrupted job goes on where it stopped, workers write themselves.
 
-A run that is killed (SIGKILL, power) cannot remove its folder. The next run to the same target does, but only when it
-is sure that nobody uses it: the folder's owner file must name this host and a process that is gone, and the lock that
-the owner held on it must be free. Folders of other hosts, of living runs, and such without a readable owner file stay.
-The convention that could surprise: the lock counts as well as the process number, since containers that share a folder
-see only their own processes.
+Blocks go to tiles in a hidden folder beside the target, each noted with its checksum; `Staging.finish` makes the COG
+and gives it its name. A run that finds the folder of another with the same facts verifies the blocks that are noted and
+does the rest; with other facts it starts anew and says why. The scene is never held in memory. Two conventions could
+surprise. However a run ends, the folder is kept if there is a finished block in it, else it goes; a finished job leaves
+none. And blocks come with nodata in place: nothing here changes a value.
 """
 
 from __future__ import annotations
 
-import fcntl
+import hashlib
 import json
-import os
-import shutil
-import socket
-import tempfile
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-_OWNER = "owner.json"
+from ship_geo import ledger
+from ship_geo._typing import Box, PathLike
+from ship_geo.errors import ArgumentError, OutputError
+from ship_geo.ledger import Entry
+from ship_geo.provenance import software_version
+from ship_geo.raster import Mask, Values
+from ship_geo.writer.assembly import WriteRecord, publish, staged_pixels
+from ship_geo.writer.checks import check_output
+from ship_geo.writer.faults import disk_use, failures
+from ship_geo.writer.folder import StagingFolder, folder_of
+from ship_geo.writer.header import check_header
+from ship_geo.writer.profile import OutputProfile
+from ship_geo.writer.sink import BlockSink
+from ship_geo.writer.tiles import StagedPixels
+
+_N_THREAD = 4  # that verify blocks
+_LAYOUT = 1  # of the staged pixels; another number makes what older versions left useless
 
 
-class StagingFolder:
-    """A hidden folder beside a target; leaving the context removes it.
+class Staging:
+    """Where the blocks of a job go until its output is whole; a context.
+
+    Entering it finds out what is `done`. Leaving it, however that comes, keeps what is finished for the next run with
+    the same arguments; without a finished block, nothing stays. `finish` puts the output at the target and leaves
+    nothing beside it.
 
     Parameters
     ----------
     target
-        File that is going to be made; its folder must exist.
+        The output.
+    profile
+        What it looks like. Only what concerns pixels must be the same when a job is resumed; tags may differ.
+    facts
+        All that the pixels depend on: scene, model, parameters; values that JSON can hold, one key per cause, since
+        keys are what a user is told. The version of the package, data type, shape and blocks are added.
+    blocks
+        (row0, row1, col0, col1), every output pixel in exactly one.
+    overwrite
+        Whether an existing file may be replaced, at the very end.
+    inputs
+        Files that must never be replaced.
+    restart
+        Whether to drop what an earlier run left.
+
+    Attributes
+    ----------
+    restarted_because
+        Why what an earlier run left could not be used, as a clause without a final stop; empty if it was, or if
+        nothing was there.
+
+    Raises
+    ------
+    OutputError
+        When entering the context: see `check_output`; also when another run makes the same output.
+
+    Examples
+    --------
+    >>> with Staging("fused.tif", profile, facts, blocks) as staging:  # doctest: +SKIP
+    ...     for box in staging.todo:
+    ...         staging.write(box, *sharpen(box))
+    ...     record = staging.finish()
     """
 
-    def __init__(self, target: Path) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix=_prefix(target), dir=target.parent))
-        try:
-            self._lock: int | None = _claim(self.path / _OWNER)
-        except BaseException:
-            shutil.rmtree(self.path, ignore_errors=True)
-            raise
+    def __init__(
+        self,
+        target: PathLike,
+        profile: OutputProfile,
+        facts: Mapping[str, Any],
+        blocks: Sequence[Box],
+        *,
+        overwrite: bool = False,
+        inputs: Iterable[str] = (),
+        restart: bool = False,
+    ) -> None:
+        self.path = Path(target)
+        self.profile = profile
+        self.blocks = tuple(blocks)
+        self.overwrite, self.inputs, self.restart = overwrite, tuple(inputs), restart
+        self.restarted_because = ""
+        self._facts = _complete(facts, profile, self.blocks)
+        self._known = frozenset(self.blocks)
+        self._lock = threading.Lock()
+        self._done: dict[Box, Entry] = {}
+        self._trusted: set[Box] = set()
+        self._folder: StagingFolder | None = None
+        self._sink: BlockSink | None = None
+        self._tags: dict[str, str] = {}
 
     def __enter__(self) -> Self:
+        target = check_output(self.path, overwrite=self.overwrite, inputs=self.inputs)
+        try:
+            with failures(self.path, folder_of(target), self.profile.n_staged):
+                self._folder = StagingFolder(target)
+                self._sink = self._open(self._folder)
+        except BaseException:
+            self._leave()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.remove()
-
-    def remove(self) -> None:
-        """Remove the folder and everything in it; doing so again does nothing."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._leave()
+        if error is not None and self.resume_hint:
+            error.add_note(self.resume_hint)
 
     @property
-    def n_byte(self) -> int:
-        """Size of the files in the folder, bytes."""
-        return sum(path.stat().st_size for path in self.path.iterdir()) if self.path.exists() else 0
+    def done(self) -> frozenset[Box]:
+        """Blocks that are finished: found on entering, or written or accepted since, by this object."""
+        with self._lock:
+            return frozenset(self._done)
+
+    @property
+    def todo(self) -> tuple[Box, ...]:
+        """Blocks that are not `done`, in the order given."""
+        done = self.done
+        return tuple(box for box in self.blocks if box not in done)
+
+    @property
+    def resume_hint(self) -> str:
+        """What is kept of a run that was left before its end, as a sentence; empty when nothing is."""
+        return ledger.kept(folder_of(self.path.resolve()))
+
+    def sink(self) -> BlockSink:
+        """Return what worker processes that see the folder write their blocks with."""
+        return self._opened[1]
+
+    def write(
+        self, box: Box, values: Values, valid: Mask | None = None, counts: Mapping[str, int] | None = None
+    ) -> None:
+        """Write a block, from any thread of this process; see `BlockSink.write`.
+
+        Raises
+        ------
+        ArgumentError
+            When the block does not fit, or is none of the job's.
+        OutputError
+            When it cannot be written; blocks that are finished are kept.
+        """
+        _, sink = self._opened
+        self._check_known(box)
+        self._add(sink.write(box, values, valid, counts))
+
+    def accept(self, entry: Entry) -> None:
+        """Take note of a block that a worker wrote, from what its `BlockSink.write` returned.
+
+        Not needed for the result, since `finish` reads what workers noted; it keeps `done` and `totals` up to date.
+        """
+        self._check_known(entry.box)
+        with self._lock:
+            self._done[entry.box] = entry
+
+    def totals(self) -> dict[str, int]:
+        """Sum the counts of all blocks that are `done`, of earlier runs too; ``n_invalid`` is always there."""
+        with self._lock:
+            total: Counter[str] = Counter(n_invalid=0)
+            for entry in self._done.values():
+                total.update(entry.counts)
+            return dict(total)
+
+    def add_tags(self, tags: Mapping[str, str]) -> None:
+        """Add tags to the default domain of the output; those of the same name are replaced."""
+        _ = self._opened
+        self._tags.update(tags)
+
+    def finish(self) -> WriteRecord:
+        """Make the COG, put it at the target, remove the folder, and return what was written.
+
+        Raises
+        ------
+        ArgumentError
+            When blocks are missing.
+        OutputError
+            When the output cannot be written, another file has taken its name, or a block that a worker wrote is not
+            on the disk as it noted; what is finished is kept.
+        """
+        folder, sink = self._opened
+        needed = self.profile.n_staged + self.profile.n_byte * 4 // 3  # overviews add a third
+        with failures(self.path, folder.path, needed):
+            self._gather(sink.pixels)
+            self._check_whole(folder)
+            totals = self.totals()
+            target = self.path.resolve()
+            size = publish(
+                sink.pixels,
+                self.profile,
+                self._tags,
+                target,
+                overwrite=self.overwrite,
+                is_masked=totals["n_invalid"] > 0,
+            )
+        folder.remove()
+        self._folder = self._sink = None
+        return WriteRecord(self.path, size, totals["n_invalid"], totals.get("n_moved", 0), self.profile.nodata)
+
+    @property
+    def _opened(self) -> tuple[StagingFolder, BlockSink]:
+        if self._folder is None or self._sink is None:
+            msg = f"a staging must be used inside its context and until it is finished, got {self.path}; use `with`"
+            raise ArgumentError(msg)
+        return self._folder, self._sink
+
+    def _open(self, folder: StagingFolder) -> BlockSink:
+        pixels = staged_pixels(folder.path, self.profile)
+        self.restarted_because = self._why_anew(folder.path)
+        if self.restarted_because or not ledger.read(folder.path):
+            folder.empty()
+        room = max(self.profile.n_staged - disk_use(folder.path), 0)
+        check_output(self.path, overwrite=self.overwrite, inputs=self.inputs, n_byte=room)
+        check_header(pixels, self.profile)
+        pixels.allocate()
+        ledger.write_facts(folder.path, self._facts)
+        self._resume(pixels)
+        sink = BlockSink(pixels, uuid.uuid4().hex)
+        sink.open()
+        return sink
+
+    def _why_anew(self, folder: Path) -> str:
+        if not ledger.read(folder):
+            return ""
+        if self.restart:
+            return "a restart was asked for"
+        facts = ledger.read_facts(folder)
+        return "the record of the earlier run cannot be read" if facts is None else ledger.changes(facts, self._facts)
+
+    def _resume(self, pixels: StagedPixels) -> None:
+        """Take what is on the disk as an earlier run noted it; forget the rest."""
+        self._verify(pixels, ledger.read(pixels.folder))
+        ledger.rewrite(pixels.folder, self._done.values())
+
+    def _gather(self, pixels: StagedPixels) -> None:
+        """Take what workers wrote if it is on the disk, as this process sees it, as they noted it."""
+        with self._lock:
+            accepted = [entry for box, entry in self._done.items() if box not in self._trusted]
+            for entry in accepted:
+                del self._done[entry.box]
+        self._verify(pixels, [*accepted, *ledger.read(pixels.folder)])
+
+    def _verify(self, pixels: StagedPixels, entries: Iterable[Entry]) -> None:
+        claimed: dict[Box, list[Entry]] = {}
+        for entry in entries:
+            if entry.box in self._known and entry.box not in self._trusted:
+                claimed.setdefault(entry.box, []).append(entry)
+        with ThreadPoolExecutor(_N_THREAD, thread_name_prefix="ship-geo-verify") as pool:
+            for found, checksum in zip(claimed.values(), pool.map(pixels.checksum, claimed), strict=True):
+                for entry in found:
+                    if entry.checksum == checksum:
+                        self._add(entry)
+
+    def _check_whole(self, folder: StagingFolder) -> None:
+        if not folder.is_owned:
+            msg = f"an output must be made by one job at a time, got {folder.path} taken over by another; wait for it"
+            raise OutputError(msg)
+        missing = self.todo
+        lost = {entry.box for entry in ledger.read(folder.path)}.intersection(missing)
+        if lost:
+            msg = (
+                f"blocks must be on the disk as workers wrote them, got {len(lost)} that differ, {min(lost)} first; "
+                "run again, which does these alone, or let blocks come back to the driver"
+            )
+            raise OutputError(msg)
+        if missing:
+            n_block = len(self.blocks)
+            msg = (
+                f"every block must be written, got {n_block - len(missing)} of {n_block}; write {missing[0]} and others"
+            )
+            raise ArgumentError(msg)
+
+    def _check_known(self, box: Box) -> None:
+        if box not in self._known:
+            msg = f"a block must be one of the job's {len(self.blocks)}, got {box}; cut the output as it was planned"
+            raise ArgumentError(msg)
+
+    def _add(self, entry: Entry) -> None:
+        with self._lock:
+            self._done[entry.box] = entry
+            self._trusted.add(entry.box)
+
+    def _leave(self) -> None:
+        folder, self._folder, self._sink = self._folder, None, None
+        if folder is None:
+            return
+        if ledger.read(folder.path):
+            folder.leave()
+        else:
+            folder.remove()
 
 
-def sweep(target: Path) -> tuple[Path, ...]:
-    """Remove what killed runs to the same target left beside it.
-
-    Parameters
-    ----------
-    target
-        File that is going to be made, links resolved.
-
-    Returns
-    -------
-    tuple of Path
-        Folders that were removed.
-    """
-    try:
-        found = [path for path in target.parent.iterdir() if path.name.startswith(_prefix(target))]
-    except OSError:
-        return ()  # the check of the output has a better message
-    left = tuple(path for path in found if path.is_dir() and not path.is_symlink() and _is_left(path / _OWNER))
-    for path in left:
-        shutil.rmtree(path, ignore_errors=True)
-    return left
-
-
-def _prefix(target: Path) -> str:
-    return f".{target.name}.part-"
-
-
-def _claim(file: Path) -> int:
-    """Write an owner file and return its descriptor, which holds the lock until it is closed or the process ends."""
-    descriptor = os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        _try_lock(descriptor)  # first: whoever can read the owner finds the lock held
-        owner = {"pid": os.getpid(), "host": socket.gethostname(), "start": _start_of(os.getpid())}
-        os.write(descriptor, json.dumps(owner).encode())
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _is_left(file: Path) -> bool:
-    """Whether the run that owns a folder is surely gone."""
-    try:
-        descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
-        return False
-    try:
-        owner = json.loads(os.read(descriptor, 4096))
-        return owner["host"] == socket.gethostname() and not _is_running(owner) and _try_lock(descriptor)
-    except (OSError, ValueError, TypeError, KeyError):
-        return False
-    finally:
-        os.close(descriptor)
-
-
-def _is_running(owner: dict[str, Any]) -> bool:
-    pid = int(owner["pid"])
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    # The number may have gone to another process since; where the system does not tell the start, it counts as ours.
-    start = _start_of(pid)
-    return start is None or owner["start"] is None or start == owner["start"]
-
-
-def _start_of(pid: int) -> str | None:
-    """Return boot and clock tick at which a process started: they tell it from others of its number; None: no /proc."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return f"{boot} {fields[19]}"  # field 22 of proc(5), counted from the state, which is field 3
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # held by the owner, or a file system without locks
-        return False
-    return True
+def _complete(facts: Mapping[str, Any], profile: OutputProfile, blocks: Sequence[Box]) -> dict[str, Any]:
+    """Add to the facts of a job what the staged pixels depend on beside them."""
+    known = {
+        "layout": _LAYOUT,
+        "version": software_version(),
+        "shape": [profile.n_band, *profile.grid.shape],
+        "dtype": profile.dtype,
+        "nodata": profile.nodata,
+        "blocks": hashlib.sha256(json.dumps(list(blocks)).encode()).hexdigest(),
+        ledger.N_BLOCK: len(blocks),
+    }
+    return {**facts, **known}

@@ -1,0 +1,330 @@
+"""Real processes that die: workers and drivers killed in the middle of a job lose at most the blocks in flight."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
+
+import dask
+import numpy as np
+import psutil
+import pytest
+from distributed import Client, LocalCluster
+
+from ship_geo.dispatch import gpu_resources
+from ship_geo.errors import OutputError, ShipGeoError
+from ship_geo.jobs import Job, measure, sharpen
+from ship_geo.runner import RunRecord, run_job
+from ship_geo.scene import Scene, open_scene
+from ship_geo.writer import OutputProfile, Staging
+
+SHAPE = (300, 260)
+BLOCK = (50, 40)
+N_BLOCK = 6 * 7
+ROOT = Path(__file__).resolve().parents[1]
+PASSIVE = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}  # many processes wait for each other on few cores
+ENVIRONMENT = os.environ | PASSIVE | {"PYTHONPATH": str(ROOT)}
+MODEL = "mtf-glp-fs"
+
+DRIVER = f"""
+import sys
+from pathlib import Path
+from ship_geo.budget import Budget
+from ship_geo.jobs import Job
+from ship_geo.runner import run_job
+from ship_geo.scene import open_scene
+from ship_geo.writer import OutputProfile, Staging
+
+pan, model, output, stop_at = *sys.argv[1:4], int(sys.argv[4])
+scene = open_scene(pan)
+job = Job.of(scene, model, "cpu", "float32")
+blocks = job.plan.blocks({BLOCK})
+seen = []
+
+def advance(n_pixel):
+    seen.append(n_pixel)
+    if len(seen) == stop_at:
+        print("here", flush=True)
+        sys.stdin.readline()
+
+print("ready", flush=True)
+sys.stdin.readline()
+with Staging(output, OutputProfile.from_scene(scene), job.facts, blocks) as staging:
+    run_job(job, staging, blocks, budget=Budget({BLOCK}, 2, 1, 0, 0), advance=advance)
+"""
+
+
+@pytest.fixture(scope="module")
+def scene(write_pair: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    """Floats with a hole, so that every bit shows."""
+    folder = tmp_path_factory.mktemp("faults")
+    pair = write_pair(folder / "plain", SHAPE, dtype="float32")
+    pan = pair.pan_values[0].copy()
+    pan[48:70, 36:90] = np.nan
+    return open_scene(write_pair(folder, SHAPE, ms=pair.ms_values, pan=pan + 0.25, dtype="float32").pan)
+
+
+@pytest.fixture(scope="module")
+def driver(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
+    """A driver that has loaded everything and waits; started first, so that it loads while others do."""
+    with Driver(scene, tmp_path_factory.mktemp("driver") / "fused.tif") as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def second_driver(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
+    with Driver(scene, tmp_path_factory.mktemp("driver") / "fused.tif") as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def expected(scene: Scene, tiny_checkpoint: Path) -> dict[str, np.ndarray]:
+    """Values of one block that is the whole scene."""
+    made = {}
+    for model in (tiny_checkpoint, "mtf-glp-fs"):
+        job = Job.of(scene, model, "cpu", "float32")
+        made[str(model)] = sharpen(job, measure(job), (0, SHAPE[0], 0, SHAPE[1])).values
+    return made
+
+
+@pytest.fixture(scope="module")
+def workers(driver: Driver, second_driver: Driver) -> Iterator[Workers]:
+    """A scheduler and three workers on loopback, by their own command lines."""
+    del driver, second_driver  # only that they are started
+    with Workers(3) as started:
+        yield started
+
+
+class Driver:
+    """A job in a process of its own, which stops to be killed."""
+
+    def __init__(self, scene: Scene, output: Path) -> None:
+        self.output = output
+        command = [sys.executable, "-c", DRIVER, scene.pan.paths[0], MODEL, str(output), "11"]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, env=ENVIRONMENT, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+    def go_to_the_middle(self) -> None:
+        """Let ten of its blocks be finished."""
+        for word in ("ready", "here"):
+            assert self.process.stdout.readline().strip() == word
+            if word == "ready":
+                self.process.stdin.write("\n")
+                self.process.stdin.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+class Workers:
+    """A scheduler and workers."""
+
+    def __init__(self, n_worker: int) -> None:
+        self.n_worker = n_worker
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            file = f"/tmp/ship-geo-scheduler-{os.getpid()}.json"
+            stack.callback(lambda: Path(file).unlink(missing_ok=True))
+            common = ["--scheduler-file", file, "--no-dashboard"]
+            self._start(stack, "scheduler", "--host", "127.0.0.1", "--port", "0", *common)
+            for number in range(self.n_worker):
+                options = ["--no-nanny", "--nthreads", "1", "--memory-limit", "0", "--resources", "GPU=1"]
+                preload = ["--preload", "ship_geo.data.dataset", "--preload", "ship_geo.runner"]
+                self._start(stack, "worker", *common, *options, *preload, "--name", f"worker-{number}")
+            deadline = time.monotonic() + 60
+            while not Path(file).exists():
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            self.client = stack.enter_context(Client(scheduler_file=file, set_as_default=False))
+            self.client.wait_for_workers(self.n_worker, timeout=240)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @staticmethod
+    def _start(stack: ExitStack, kind: str, *options: str) -> None:
+        command = [sys.executable, "-m", "dask", kind, *options]
+        quiet = subprocess.DEVNULL
+        process = subprocess.Popen(command, env=ENVIRONMENT, stdout=quiet, stderr=quiet)
+
+        def end() -> None:
+            process.kill()
+            process.wait()
+
+        stack.callback(end)
+
+
+def write(scene: Scene, model: Any, path: Path, **options: Any) -> RunRecord:
+    job = Job.of(scene, model, "cpu", "float32")
+    blocks = job.plan.blocks(BLOCK)
+    with Staging(path, OutputProfile.from_scene(scene), job.facts, blocks) as staging:
+        return run_job(job, staging, blocks, **options)
+
+
+def read(path: Path) -> bytes:
+    import rasterio
+
+    with rasterio.open(path) as dataset:
+        values: bytes = dataset.read().tobytes()
+    return values
+
+
+def at(n_block: int, action: Callable[[], None]) -> Callable[[int], None]:
+    """Do something when so many blocks are finished."""
+    calls: list[int] = []
+
+    def advance(n_pixel: int) -> None:
+        calls.append(n_pixel)
+        if len(calls) == n_block + 1:  # the first tells of blocks of earlier runs
+            action()
+
+    return advance
+
+
+# Drivers ------------------------------------------------------------------------------------------------------------
+
+
+def test_second_job_is_refused_and_the_killed_driver_loses_only_blocks_in_flight(
+    driver: Driver, workers: Workers, scene: Scene, expected: dict[str, np.ndarray]
+) -> None:
+    driver.go_to_the_middle()
+    with pytest.raises(OutputError, match=f"one job at a time, got .* process {driver.process.pid}"):
+        write(scene, MODEL, driver.output)
+    os.kill(driver.process.pid, signal.SIGKILL)
+    driver.process.wait()
+    assert not driver.output.exists()
+    record = write(scene, MODEL, driver.output, client=workers.client)  # another way goes on, too
+    assert 10 <= record.n_resumed <= 13
+    assert read(driver.output) == expected[MODEL].tobytes()
+    assert [path.name for path in driver.output.parent.iterdir()] == ["fused.tif"]
+
+
+def test_interrupted_driver_stops_within_seconds_and_leaves_what_is_finished(
+    second_driver: Driver, scene: Scene, expected: dict[str, np.ndarray]
+) -> None:
+    driver = second_driver
+    driver.go_to_the_middle()
+    start = time.monotonic()
+    driver.process.send_signal(signal.SIGINT)
+    _, said = driver.process.communicate(timeout=20)
+    assert time.monotonic() - start < 5
+    assert driver.process.returncode != 0
+    assert "KeyboardInterrupt" in said
+    record = write(scene, MODEL, driver.output)
+    assert 10 <= record.n_resumed <= 13
+    assert read(driver.output) == expected[MODEL].tobytes()
+
+
+# Workers ------------------------------------------------------------------------------------------------------------
+
+
+def test_workers_over_tcp_write_the_same_bytes(
+    workers: Workers, scene: Scene, tiny_checkpoint: Path, tmp_path: Path, expected: dict[str, np.ndarray]
+) -> None:
+    assert gpu_resources(workers.client) == {"GPU": 1}
+    for model in (tiny_checkpoint, "mtf-glp-fs"):
+        path = tmp_path / f"{Path(model).stem}.tif"
+        write(scene, model, path, client=workers.client)
+        assert read(path) == expected[str(model)].tobytes()
+
+
+def test_block_that_fails_once_on_a_worker_is_tried_again(
+    workers: Workers, scene: Scene, tmp_path: Path, expected: dict[str, np.ndarray]
+) -> None:
+    flag = tmp_path / "failed"
+    workers.client.run(fail_once, str(flag), (50, 100, 40, 80))
+    try:
+        record = write(scene, "mtf-glp-fs", tmp_path / "fused.tif", client=workers.client)
+    finally:
+        workers.client.run(mend)
+    assert flag.exists()
+    assert record.retries == ("block (50, 100, 40, 80): RuntimeError: a cable was loose",)
+    assert read(tmp_path / "fused.tif") == expected["mtf-glp-fs"].tobytes()
+
+
+def fail_once(flag: str, unlucky: Any) -> None:
+    """Let a block fail on whichever worker is the first to try it."""
+    from ship_geo import jobs, runner
+
+    def failing(job: Any, stats: Any, box: Any, sink: Any) -> Any:
+        if box == unlucky and not Path(flag).exists():
+            Path(flag).touch()
+            raise RuntimeError("a cable was loose")
+        return jobs.sharpen_into(job, stats, box, sink)
+
+    runner.sharpen_into = failing
+
+
+def mend() -> None:
+    from ship_geo import jobs, runner
+
+    runner.sharpen_into = jobs.sharpen_into
+
+
+def test_killed_worker_costs_only_what_it_was_doing(
+    workers: Workers, scene: Scene, tmp_path: Path, expected: dict[str, np.ndarray]
+) -> None:
+    victim = next(iter(workers.client.run(os.getpid).values()))
+    kill = at(8, lambda: os.kill(victim, signal.SIGKILL))
+    record = write(scene, MODEL, tmp_path / "fused.tif", client=workers.client, advance=kill)
+    assert not psutil.pid_exists(victim) or psutil.Process(victim).status() == psutil.STATUS_ZOMBIE
+    assert len(workers.client.nthreads()) == 2
+    assert record.n_block == N_BLOCK
+    assert read(tmp_path / "fused.tif") == expected[MODEL].tobytes()
+
+
+def test_worker_over_its_memory_limit_is_named_and_the_next_run_goes_on(
+    scene: Scene, tmp_path: Path, expected: dict[str, np.ndarray]
+) -> None:
+    config = {"distributed.scheduler.allowed-failures": 0, "distributed.worker.memory.terminate": 0.95}
+    limit = 2_000_000_000
+    with (
+        dask.config.set(config),
+        LocalCluster(n_workers=1, threads_per_worker=1, memory_limit=limit, dashboard_address=None) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        client.run(hog, (100, 150, 80, 120), limit)
+        with pytest.raises(ShipGeoError, match="a worker must live long enough to make a block, got 1 that died"):
+            write(scene, MODEL, tmp_path / "fused.tif", client=client)
+        record = write(scene, MODEL, tmp_path / "fused.tif", client=client)  # by a worker that was started anew
+    assert record.n_resumed > 0
+    assert read(tmp_path / "fused.tif") == expected[MODEL].tobytes()
+
+
+def hog(unlucky: Any, n_byte: int) -> None:
+    """Let a block take more memory than there is."""
+    from ship_geo import jobs, runner
+
+    def greedy(job: Any, stats: Any, box: Any, sink: Any) -> Any:
+        if box == unlucky:
+            held = np.ones(n_byte, np.uint8)
+            time.sleep(30)
+            del held
+        return jobs.sharpen_into(job, stats, box, sink)
+
+    runner.sharpen_into = greedy
+
+
+def test_cluster_that_goes_away_is_told(scene: Scene, tmp_path: Path) -> None:
+    with Workers(1) as lost:
+        scheduler = lost.client.run_on_scheduler(os.getpid)
+        kill = at(5, lambda: os.kill(scheduler, signal.SIGKILL))
+        with pytest.raises(ShipGeoError, match="the cluster must stay while a job runs"):
+            write(scene, MODEL, tmp_path / "fused.tif", client=lost.client, advance=kill)
+    record = write(scene, MODEL, tmp_path / "fused.tif")
+    assert record.n_resumed >= 5
