@@ -13,6 +13,8 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
+import signal
+import threading
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -261,13 +263,27 @@ def _server(recipe: Recipe) -> Iterator[Any]:
     if recipe.kind == "address":
         yield recipe.address
         return
-    cluster = {"local": _local, "cuda": _cuda, "slurm": slurm_cluster}[recipe.kind](recipe)
+    with _ignoring_interrupts():
+        cluster = {"local": _local, "cuda": _cuda, "slurm": slurm_cluster}[recipe.kind](recipe)
     try:
         if recipe.kind == "slurm":
             cluster.scale(jobs=recipe.workers or 1)
         yield cluster
     finally:
         cluster.close()
+
+
+@contextmanager
+def _ignoring_interrupts() -> Iterator[None]:
+    """Let processes that are started meanwhile ignore Ctrl-C: this one ends them, in order and without tracebacks."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _local(recipe: Recipe) -> Any:
