@@ -45,7 +45,7 @@ MIB = 2**20
 PROCESS_BYTES = 1250 * MIB
 """A process with all libraries loaded, open files, and the making of the COG."""
 
-NETWORK_BYTES = 550 * MIB
+NETWORK_BYTES = 400 * MIB
 """Beside a network on a processor: memory that was freed and is kept for the next window."""
 
 CUDA_BYTES = 1024 * MIB

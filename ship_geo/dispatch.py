@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -199,22 +199,22 @@ class ClusterRun:
                 self.client.cancel([*running, common], force=True)
 
     def _submit(self, running: dict[Any, Box], work: Callable[..., Any], common: Any, waiting: Iterator[Box]) -> None:
-        limit = max(PER_THREAD, PER_THREAD * sum(self.client.nthreads().values()))
-        for box in islice(waiting, max(0, limit - len(running))):
-            key = "-".join(("ship-sharpen", self.name, *map(str, box)))
-            running[self.client.submit(work, common, box, key=key, resources=self.resources, pure=False)] = box
+        with _connected():
+            limit = max(PER_THREAD, PER_THREAD * sum(self.client.nthreads().values()))
+            for box in islice(waiting, max(0, limit - len(running))):
+                key = "-".join(("ship-sharpen", self.name, *map(str, box)))
+                running[self.client.submit(work, common, box, key=key, resources=self.resources, pure=False)] = box
 
     def _next_done(self, running: Mapping[Any, Any]) -> list[Any]:
         from distributed import wait as wait_for
 
         while True:
-            try:
-                with self.client.as_current():  # or it looks for another
-                    return list(wait_for(list(running), timeout=_LOOK, return_when=FIRST_COMPLETED).done)
-            except TimeoutError:
-                self._look()
-            except CancelledError as error:
-                raise ShipGeoError(_lost(error)) from error
+            with _connected():
+                try:
+                    with self.client.as_current():  # or it looks for another
+                        return list(wait_for(list(running), timeout=_LOOK, return_when=FIRST_COMPLETED).done)
+                except TimeoutError:
+                    self._look()
 
     def _look(self) -> None:
         is_waiting = not self.client.nthreads()
@@ -229,7 +229,8 @@ class ClusterRun:
         if isinstance(error, KilledWorker) or not self.attempts.may_retry(box, error):
             return False
         time.sleep(self.attempts.pause(box))
-        future.retry()
+        with _connected():
+            future.retry()
         return True
 
 
@@ -241,6 +242,15 @@ def gpu_resources(client: Any) -> dict[str, float]:
         known = client.scheduler_info()
     declared = any(worker.get("resources", {}).get("GPU") for worker in known["workers"].values())
     return {"GPU": 1.0} if declared else {}
+
+
+@contextmanager
+def _connected() -> Iterator[None]:
+    """Say what it means that the scheduler does not answer."""
+    try:
+        yield
+    except (OSError, CancelledError) as error:
+        raise ShipGeoError(_lost(error)) from error
 
 
 def _together(*shared: Any) -> tuple[Any, ...]:

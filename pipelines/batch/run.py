@@ -138,8 +138,11 @@ class Batch:
         from ship_geo.api import pansharpen_scene
 
         target, is_ours = self.folder / entry.output, self.state.owns(entry)
-        if target.exists() and not is_ours:
-            msg = f"an output must not exist, got {target}, which is not of this batch; move it, or choose another OUT"
+        theirs = [] if is_ours else [path for path in (target, target.with_suffix(".json")) if path.exists()]
+        if theirs:
+            msg = (
+                f"an output must not exist, got {theirs[0]}, which is not of this batch; move it, or choose another OUT"
+            )
             raise OutputError(msg)
         start = time.perf_counter()
         self.state.write(entry, "running", how=self.identity)

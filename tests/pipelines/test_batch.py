@@ -168,12 +168,13 @@ def test_failures_are_tried_again_when_asked_for_and_nothing_else(scenes: Path, 
     assert not (out / f"{name_of(1)}.tif").exists()
 
 
-def test_file_of_somebody_else_is_not_replaced(scenes: Path, tmp_path: Path, run: Run) -> None:
+@pytest.mark.parametrize("suffix", [".tif", ".json"])
+def test_file_of_somebody_else_is_not_replaced(scenes: Path, tmp_path: Path, run: Run, suffix: str) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    theirs = out / f"{name_of(1)}.tif"
+    theirs = out / f"{name_of(1)}{suffix}"
     theirs.write_text("precious")
-    for options in ((), ("--retry-failed",)):
+    for options in (("--to", "2024-06-01", "--stac"), ("--to", "2024-06-01", "--stac", "--retry-failed")):
         outcome = run(scenes, out, *options)
         assert outcome.code == FAILED
         assert "is not of this batch" in outcome.summary["failed"][0]["reason"]

@@ -279,6 +279,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             assert time.monotonic() < end, (tmp_path / "slurmctld.log").read_text()
             time.sleep(0.2)
         yield
+        said("scancel", "--full", "--user=root")  # what a failed test has left
 
 
 @pytest.mark.slow
