@@ -426,7 +426,5 @@ def test_existing_file_that_is_no_checkpoint_is_not_called_an_unknown_name(kitch
 
 def test_arrays_without_georeference_are_refused() -> None:
     plain: Any = np.zeros((4, 8, 8), np.uint16)
-    with pytest.raises(
-        ArgumentError, match=r"ms must be an xarray.DataArray or Dataset with .rio .*, got ndarray"
-    ):
+    with pytest.raises(ArgumentError, match=r"ms must be an xarray.DataArray or Dataset with .rio .*, got ndarray"):
         pansharpen(plain, plain)

@@ -12,11 +12,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
-import dask
 import numpy as np
 import psutil
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client
 
 from ship_geo.dispatch import gpu_resources
 from ship_geo.errors import OutputError, ShipGeoError
@@ -286,38 +285,6 @@ def test_killed_worker_costs_only_what_it_was_doing(
     assert len(workers.client.nthreads()) == 2
     assert record.n_block == N_BLOCK
     assert read(tmp_path / "fused.tif") == expected[MODEL].tobytes()
-
-
-def test_worker_over_its_memory_limit_is_named_and_the_next_run_goes_on(
-    scene: Scene, tmp_path: Path, expected: dict[str, np.ndarray]
-) -> None:
-    config = {"distributed.scheduler.allowed-failures": 0, "distributed.worker.memory.terminate": 0.95}
-    limit = 2_000_000_000
-    with (
-        dask.config.set(config),
-        LocalCluster(n_workers=1, threads_per_worker=1, memory_limit=limit, dashboard_address=None) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        client.run(hog, (100, 150, 80, 120), limit)
-        with pytest.raises(ShipGeoError, match="a worker must live long enough to make a block, got 1 that died"):
-            write(scene, MODEL, tmp_path / "fused.tif", client=client)
-        record = write(scene, MODEL, tmp_path / "fused.tif", client=client)  # by a worker that was started anew
-    assert record.n_resumed > 0
-    assert read(tmp_path / "fused.tif") == expected[MODEL].tobytes()
-
-
-def hog(unlucky: Any, n_byte: int) -> None:
-    """Let a block take more memory than there is."""
-    from ship_geo import jobs, runner
-
-    def greedy(job: Any, stats: Any, box: Any, sink: Any) -> Any:
-        if box == unlucky:
-            held = np.ones(n_byte, np.uint8)
-            time.sleep(30)
-            del held
-        return jobs.sharpen_into(job, stats, box, sink)
-
-    runner.sharpen_into = greedy
 
 
 def test_cluster_that_goes_away_is_told(scene: Scene, tmp_path: Path) -> None:
