@@ -260,6 +260,7 @@ def _together(*shared: Any) -> tuple[Any, ...]:
 def _result(future: Any) -> Any:
     """Return what a task made, or raise what it raised; failures of the cluster in words that help."""
     from distributed import KilledWorker
+    from distributed.comm import CommClosedError
 
     try:
         return future.result()
@@ -269,7 +270,7 @@ def _result(future: Any) -> Any:
             "give workers more memory, or let blocks be smaller by max_memory or chunks, and run again, which goes on"
         )
         raise ShipGeoError(msg) from error
-    except CancelledError as error:
+    except (CancelledError, CommClosedError) as error:
         raise ShipGeoError(_lost(error)) from error
 
 

@@ -24,6 +24,8 @@ from ship_geo.runner import RunRecord, run_job
 from ship_geo.scene import Scene, open_scene
 from ship_geo.writer import OutputProfile, Staging
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (300, 260)
 BLOCK = (50, 40)
 N_BLOCK = 6 * 7

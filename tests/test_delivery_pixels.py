@@ -21,6 +21,8 @@ from deliveries.scenes import FOUR, SIDE, View
 from ship_geo.api import pansharpen_scene
 from ship_geo.metrics import ergas
 
+pytestmark = pytest.mark.slow
+
 OLI, ETM = View("landsat-8", ratio=2, phase=-0.5), View("landsat-7", ratio=2, phase=-0.5, bits=8)
 
 

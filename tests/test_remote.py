@@ -15,7 +15,7 @@ from ship_geo.api import open_scene, pansharpen_scene
 from ship_geo.errors import ProductError
 from ship_geo.raster import BandRef, RasterReader, inspect, network
 
-pytestmark = pytest.mark.usefixtures("no_thread_is_left", "short_waits")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_thread_is_left", "short_waits")]
 
 
 @pytest.fixture

@@ -25,6 +25,8 @@ from ship_geo.errors import ArgumentError, OutputError
 from ship_geo.ledger import Entry
 from ship_geo.writer import Staging, describe, discard
 
+pytestmark = pytest.mark.slow
+
 FOLDER = ".out.tif.ship-geo"
 
 
