@@ -260,7 +260,7 @@ def _together(*shared: Any) -> tuple[Any, ...]:
 def _result(future: Any) -> Any:
     """Return what a task made, or raise what it raised; failures of the cluster in words that help."""
     from distributed import KilledWorker
-    from distributed.comm import CommClosedError
+    from distributed.comm.core import CommClosedError
 
     try:
         return future.result()
