@@ -20,6 +20,7 @@ import torch
 from affine import Affine
 
 from ship_geo import metrics
+from ship_geo.baselines import METHODS
 from ship_geo.data.chips import ChipPack
 from ship_geo.data.reader import ArrayPairReader
 from ship_geo.degrade import degrade_pair
@@ -30,7 +31,7 @@ from ship_geo.ops.resample import degrade
 from ship_geo.sensors import Sensor, find_sensor
 from ship_geo.tiling import Plan, halo_for
 
-OPPONENTS = ("brovey", "gsa", "mtf-glp-fs", "mtf-glp-hpm")
+OPPONENTS = tuple(name for name in METHODS if name != "exp")
 SENSORS = {"QB": "QuickBird-2", "GE1": "GeoEye-1", "GF2": "GaoFen-2", "Spot6": "SPOT-6", "WV2/WV3?": "WorldView-2"}
 RATIO = 4
 
@@ -136,7 +137,7 @@ def run(case: Case, model: object, precision: str) -> tuple[np.ndarray, GridPair
     spec = ModelSpec.resolve(model)
     source = ReaderSource(ArrayPairReader(case.ms, case.pan, pair=pair))
     shape, halo, gains = pair.output.shape, halo_for(pair.ratio), case.sensor.gnyq_ms
-    stats = gather_stats(source, stats_plan(shape, halo), gains)
+    stats = gather_stats(source, stats_plan(shape, halo), case.sensor)
     plan = Plan(shape, spec.window, spec.overlap, halo)
     fused, _ = fuse_block(
         source,

@@ -78,7 +78,8 @@ def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
         Roles of the MS bands in file order where the files do not tell: ``("blue", "green", "red", "nir")``.
     model
         ``"auto"`` (the shipped SHIP++ weights), the name of other weights, the path of a checkpoint, or a classical
-        method: ``"brovey"``, ``"gsa"``, ``"mtf-glp-fs"``, ``"mtf-glp-hpm"``, ``"exp"``.
+        method: ``"brovey"``, ``"bt-h"``, ``"gsa"``, ``"bdsd-pc"``, ``"mtf-glp-fs"``, ``"mtf-glp-hpm"``,
+        ``"mtf-glp-hpm-r"``, ``"exp"``.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
     precision

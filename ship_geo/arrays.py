@@ -199,7 +199,7 @@ class _Inputs:
 def _merge(job: Job, measured: Sequence[WindowStats], inputs: _Inputs | None) -> SceneStats:
     if inputs is not None and not any(part.moments.count for part in measured):
         measured = _measure_all(job, inputs)
-    return SceneStats.merged(measured)
+    return SceneStats.merged(measured, job.scene.sensor.roles)
 
 
 def _measure_all(job: Job, inputs: _Inputs) -> list[WindowStats]:
@@ -248,4 +248,4 @@ def _sharpen_parts(job: Job, stats: SceneStats, block: Box, *parts: Any) -> NDAr
 
 
 def _measure_parts(job: Job, window: Window, *parts: Any) -> WindowStats:
-    return measure_window(_source(job, *parts), job.sample_plan, window, job.gnyq_ms)
+    return measure_window(_source(job, *parts), job.sample_plan, window, job.scene.sensor)

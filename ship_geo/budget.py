@@ -341,9 +341,9 @@ def _some_stats(job: Job) -> SceneStats | None:
     """Statistics of one window near the middle that has valid pixels: good enough to take time by."""
     windows = job.sample_plan.windows()
     for index in (len(windows) // 2, *spread(len(windows), 12)):
-        part = measure_window(open_source(job), job.sample_plan, windows[index], job.gnyq_ms)
+        part = measure_window(open_source(job), job.sample_plan, windows[index], job.scene.sensor)
         try:
-            return SceneStats.merged([part])
+            return SceneStats.merged([part], job.scene.sensor.roles)
         except ProductError:
             continue
     return None

@@ -181,7 +181,7 @@ class ClassicalFuser:
         """Sharpen each window with the scene's coefficients."""
         del groups  # a classical method takes all bands at once
         method = get_method(self.name)
-        coefficients = method.fit(stats.moments)
+        coefficients = method.fit(stats)
         return [method.apply(window.ms_up, window.pan, window.pan_low, coefficients) for window in windows]
 
 

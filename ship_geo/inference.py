@@ -23,6 +23,7 @@ from ship_geo.data.reader import PairReader, PairSample
 from ship_geo.fusers import BandGroups, Fuser
 from ship_geo.ops.windows import PreparedWindow, prepare_window
 from ship_geo.scene import Scene
+from ship_geo.sensors import Sensor
 from ship_geo.stats import SceneStats, WindowStats, spread
 from ship_geo.tiling import Plan, Window
 
@@ -73,8 +74,15 @@ class SceneSource:
             yield as_sample(self.dataset[self.dataset.query(0, window.read(plan.halo))])
 
 
-def prepare(sample: PairSample, gnyq_ms: tuple[float, ...], halo: int, *, with_low: bool = True) -> PreparedWindow:
-    """Bring a sample that was read with a halo to the PAN grid, with low-passed PAN or without."""
+def prepare(
+    sample: PairSample,
+    gnyq_ms: tuple[float, ...],
+    halo: int,
+    *,
+    with_low: bool = True,
+    for_stats: bool = False,
+) -> PreparedWindow:
+    """Bring a sample that was read with a halo to the PAN grid; see `prepare_window` for what is optional."""
     return prepare_window(
         (sample.ms, sample.ms_valid),
         (sample.pan, sample.pan_valid),
@@ -83,6 +91,7 @@ def prepare(sample: PairSample, gnyq_ms: tuple[float, ...], halo: int, *, with_l
         gnyq_ms=gnyq_ms,
         halo=halo,
         with_low=with_low,
+        for_stats=for_stats,
     )
 
 
@@ -91,17 +100,27 @@ def stats_plan(shape: tuple[int, int], halo: int) -> Plan:
     return Plan(shape, STATS_WINDOW, 0, halo)
 
 
-def measure_window(source: WindowSource, plan: Plan, window: Window, gnyq_ms: tuple[float, ...]) -> WindowStats:
+def measure_window(source: WindowSource, plan: Plan, window: Window, sensor: Sensor) -> WindowStats:
     """Gather the statistics of one window of a plan, as far as it lies in the scene."""
     (sample,) = source.samples(plan, [window])
     row0, _, col0, _ = window.core
     inside = slice(0, max(0, plan.shape[0] - row0)), slice(0, max(0, plan.shape[1] - col0))
     ms_max = float(sample.ms[:, sample.ms_valid].max()) if sample.ms_valid.any() else -np.inf
-    return WindowStats.measure(prepare(sample, gnyq_ms, plan.halo), inside, ms_max)
+    prepared = prepare(sample, sensor.gnyq_ms, plan.halo, for_stats=True)
+    return WindowStats.measure(prepared, inside, ms_max)
 
 
-def gather_stats(source: WindowSource, plan: Plan, gnyq_ms: tuple[float, ...]) -> SceneStats:
+def gather_stats(source: WindowSource, plan: Plan, sensor: Sensor) -> SceneStats:
     """Measure windows spread over a scene; all of them where the sample meets no valid pixel.
+
+    Parameters
+    ----------
+    source
+        Reads windows.
+    plan
+        Windows to choose from, see `stats_plan`.
+    sensor
+        With the bands of the scene, in their order.
 
     Raises
     ------
@@ -110,10 +129,10 @@ def gather_stats(source: WindowSource, plan: Plan, gnyq_ms: tuple[float, ...]) -
     """
     windows = plan.windows()
     chosen = [windows[index] for index in spread(len(windows))]
-    parts = [measure_window(source, plan, window, gnyq_ms) for window in chosen]
+    parts = [measure_window(source, plan, window, sensor) for window in chosen]
     if not any(part.moments.count for part in parts):
-        parts = [measure_window(source, plan, window, gnyq_ms) for window in windows]
-    return SceneStats.merged(parts)
+        parts = [measure_window(source, plan, window, sensor) for window in windows]
+    return SceneStats.merged(parts, sensor.roles)
 
 
 class _WindowCache:

@@ -239,12 +239,12 @@ def measure(job: Job, source: WindowSource | None = None) -> SceneStats:
         If no pixel is valid, or a file cannot be read.
     """
     if source is not None:
-        return gather_stats(source, job.sample_plan, job.gnyq_ms)
+        return gather_stats(source, job.sample_plan, job.scene.sensor)
     stats = _STATS.get(job.token)
     if stats is None:
         while len(_STATS) >= MAX_OPEN:
             _STATS.pop(next(iter(_STATS)), None)
-        stats = gather_stats(open_source(job), job.sample_plan, job.gnyq_ms)
+        stats = gather_stats(open_source(job), job.sample_plan, job.scene.sensor)
         _STATS[job.token] = stats
     return stats
 

@@ -2,7 +2,8 @@
 
 Not for statistics of a tile: normalisation and injection gains taken from tiles would show as seams. The convention
 that could surprise: everything derives from one set of moments over [ms_up of every band, pan, pan_low of every band]
-on the PAN grid (`ship_geo.baselines.layout.StackLayout`), so networks and classical methods see the same scene.
+on the PAN grid (`ship_geo.baselines.layout.StackLayout`), so networks and classical methods see the same scene; what
+some methods need beside them comes from the same windows.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ship_geo.baselines.layout import StackLayout
 from ship_geo.errors import ProductError
 from ship_geo.nn.inputs import BandStatistics
 from ship_geo.ops.moments import Moments
-from ship_geo.ops.windows import PreparedWindow
+from ship_geo.ops.windows import Lattice, PreparedWindow
 
 RIDGE = 1e-4
 """Ridge of the intensity regression, in units of the mean band variance: equal bands share a weight."""
@@ -30,6 +31,9 @@ SAMPLE_SIZE = 512
 
 HAZE = 0.005
 """Quantile of a band that is taken for its haze."""
+
+DARK = 0.01
+"""Quantile of a band of which a share is haze after Lolli et al. 2017."""
 
 MAX_SAMPLES = 96
 """Windows that are read of a large scene: 96 of 256 x 256 pixels see 6 megapixels."""
@@ -49,12 +53,20 @@ class WindowStats:
         Pixels looked at, valid or not.
     sample
         (band, at most `SAMPLE_SIZE`) MS values, evenly spread over the valid pixels, DN.
+    ms_min
+        Smallest value of each band of ms_up, DN; empty where no pixel is valid.
+    coarse, plain
+        Moments of [ms, ms_low, pan_lr] on the MS grid and of [ms_up, pan_plain], over the valid ones of the pixels at
+        which they are known, DN; None where the window was prepared without them.
     """
 
     moments: Moments
     ms_max: float
     n_pixel: int
     sample: NDArray[np.float32]
+    ms_min: tuple[float, ...] = ()
+    coarse: Moments | None = None
+    plain: Moments | None = None
 
     @classmethod
     def measure(cls, window: PreparedWindow, inside: tuple[slice, slice], ms_max: float) -> WindowStats:
@@ -74,10 +86,23 @@ class WindowStats:
         stack = layout.stack(window.ms_up, window.pan, window.pan_low)[(slice(None), *inside)]
         stack = stack.reshape(len(stack), -1) if valid.all() else stack[:, valid]
         ms = stack[: layout.n_band]
+        coarse, plain = (
+            None if lattice is None else _measure_lattice(lattice, window.valid, inside)
+            for lattice in (window.coarse, window.plain)
+        )
         if not stack.shape[1]:
-            return cls(Moments.empty(layout.n_variable), ms_max, valid.numel(), ms.numpy())
+            nothing = Moments.empty(layout.n_variable)
+            return cls(nothing, ms_max, valid.numel(), ms.numpy(), coarse=coarse, plain=plain)
         step = -(-stack.shape[1] // SAMPLE_SIZE)
-        return cls(Moments.from_samples(stack.numpy()), ms_max, valid.numel(), ms[:, ::step].numpy().copy())
+        return cls(
+            moments=Moments.from_samples(stack.numpy()),
+            ms_max=ms_max,
+            n_pixel=valid.numel(),
+            sample=ms[:, ::step].numpy().copy(),
+            ms_min=tuple(ms.amin(1).tolist()),
+            coarse=coarse,
+            plain=plain,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,12 +119,26 @@ class SceneStats:
         Pixels looked at, valid or not.
     haze
         Value of the darkest pixels of each band (quantile `HAZE`), DN.
+    first_percentile
+        Quantile `DARK` of each band, DN.
+    ms_min
+        Smallest value of each band of ms_up, DN.
+    coarse, plain
+        Moments of [ms, ms_low, pan_lr] on the MS grid and of [ms_up, pan_plain], DN; None where windows were prepared
+        without them.
+    roles
+        Of the bands; empty where unknown.
     """
 
     moments: Moments
     ms_max: float
     n_pixel: int
     haze: tuple[float, ...]
+    first_percentile: tuple[float, ...]
+    ms_min: tuple[float, ...]
+    coarse: Moments | None = None
+    plain: Moments | None = None
+    roles: tuple[str, ...] = ()
 
     @property
     def valid_fraction(self) -> float:
@@ -107,27 +146,42 @@ class SceneStats:
         return self.moments.count / max(1, self.n_pixel)
 
     @classmethod
-    def merged(cls, parts: Sequence[WindowStats]) -> SceneStats:
+    def merged(cls, parts: Sequence[WindowStats], roles: Sequence[str] = ()) -> SceneStats:
         """Join the statistics of windows.
+
+        Parameters
+        ----------
+        parts
+            Of windows that do not overlap.
+        roles
+            Of the bands, where known.
 
         Raises
         ------
         ProductError
             If no window holds a valid pixel.
         """
-        moments = Moments.empty(parts[0].moments.mean.size)
-        for part in parts:
-            moments = moments.merge(part.moments)
+        moments = _merged([part.moments for part in parts])
         n_pixel = sum(part.n_pixel for part in parts)
-        if not moments.count:
+        if moments is None or not moments.count:
             msg = (
                 f"a scene needs pixels that are valid in PAN and in all MS bands, got none among {n_pixel}; "
                 "check the nodata values of both files and whether they show the same ground"
             )
             raise ProductError(msg)
         sample = np.concatenate([part.sample for part in parts], axis=1).astype(np.float64)
-        haze = tuple(float(value) for value in np.quantile(sample, HAZE, axis=1))
-        return cls(moments, max(part.ms_max for part in parts), n_pixel, haze)
+        haze, dark = (tuple(levels) for levels in np.quantile(sample, (HAZE, DARK), axis=1).tolist())
+        return cls(
+            moments=moments,
+            ms_max=max(part.ms_max for part in parts),
+            n_pixel=n_pixel,
+            haze=haze,
+            first_percentile=dark,
+            ms_min=tuple(min(values) for values in zip(*(part.ms_min for part in parts if part.ms_min), strict=True)),
+            coarse=_merged([part.coarse for part in parts]),
+            plain=_merged([part.plain for part in parts]),
+            roles=tuple(roles),
+        )
 
     @cached_property
     def intensity(self) -> tuple[NDArray[np.float64], float]:
@@ -161,6 +215,27 @@ class SceneStats:
             haze=shaped(haze[ms]),
             intensity_haze=shaped(weight @ haze + offset),
         )
+
+
+def _measure_lattice(lattice: Lattice, valid: Tensor, inside: tuple[slice, slice]) -> Moments:
+    """Moments over those places of a lattice that lie on a valid pixel inside the scene."""
+    spans = [range(n)[part] for n, part in zip(valid.shape, inside, strict=True)]
+    rows, cols = (
+        np.flatnonzero((places >= span.start) & (places < span.stop))
+        for places, span in zip((lattice.rows, lattice.cols), spans, strict=True)
+    )
+    known = valid[lattice.rows[rows]][:, lattice.cols[cols]]
+    return Moments.from_samples(lattice.layers[:, rows][:, :, cols][:, known].numpy())
+
+
+def _merged(parts: Sequence[Moments | None]) -> Moments | None:
+    """Join moments; None if any part has none."""
+    whole: Moments | None = None
+    for part in parts:
+        if part is None:
+            return None
+        whole = part if whole is None else whole.merge(part)
+    return whole
 
 
 def intensity_weights(cov: NDArray[np.float64], crossed: NDArray[np.float64]) -> NDArray[np.float64]:

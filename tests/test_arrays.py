@@ -40,13 +40,13 @@ def pair(write_pair: Write, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture(scope="module")
 def from_files(pair: Any, tiny_checkpoint: Path) -> dict[str, xr.DataArray]:
-    models = {"tiny": tiny_checkpoint, "mtf-glp-fs": "mtf-glp-fs"}
+    models = {"tiny": tiny_checkpoint} | {name: name for name in ("mtf-glp-fs", "bt-h", "bdsd-pc")}
     return {
         name: pansharpen_scene(pair.pan, model=model, precision="float32").compute() for name, model in models.items()
     }
 
 
-@pytest.mark.parametrize("model", ["tiny", "mtf-glp-fs"])
+@pytest.mark.parametrize("model", ["tiny", "mtf-glp-fs", "bt-h", "bdsd-pc"])
 @pytest.mark.parametrize("chunks", [None, {"band": 1, "y": 17, "x": 40}])
 def test_arrays_give_what_their_files_give(
     pair: Any, from_files: dict[str, xr.DataArray], tiny_checkpoint: Path, model: str, chunks: Any

@@ -31,11 +31,14 @@ from ship_geo.inference import (
 )
 from ship_geo.ops.windows import PreparedWindow
 from ship_geo.scene import open_scene
+from ship_geo.sensors import Band, Sensor
 from ship_geo.stats import SceneStats
 from ship_geo.tiling import Plan, Window
 
 GAINS = (0.29, 0.3, 0.31, 0.35)
+SENSOR = Sensor("odd", "Odd", (), tuple(map(Band, ("blue", "green", "red", "nir"), [None] * 4, GAINS)))
 GROUPS = ((0, 1, 2, 3),)
+CLASSICAL = ("mtf-glp-fs", "mtf-glp-hpm", "mtf-glp-hpm-r", "gsa", "bt-h", "bdsd-pc")
 SHAPE = (150, 132)
 HALO = 32
 
@@ -71,9 +74,9 @@ def bench(ground: Callable[..., np.ndarray], tiny_checkpoint: Path) -> Bench:
 
     pair = GridPair.from_grids(Grid((38, 33), Affine.scale(2, -2), None), Grid(SHAPE, Affine.scale(0.5, -0.5), None))
     source = ReaderSource(ArrayPairReader(ms, pan, pair=pair))
-    stats = gather_stats(source, stats_plan(SHAPE, HALO), GAINS)
+    stats = gather_stats(source, stats_plan(SHAPE, HALO), SENSOR)
     made = Bench(source, stats, load_fuser(ModelSpec.resolve(tiny_checkpoint), "cpu", "float32"), {})
-    made.whole = {model: made.fuse(model, (0, 150, 0, 132)) for model in ("tiny", "mtf-glp-fs", "mtf-glp-hpm", "gsa")}
+    made.whole = {model: made.fuse(model, (0, 150, 0, 132)) for model in ("tiny", *CLASSICAL)}
     return made
 
 
@@ -166,7 +169,7 @@ def test_feathers_of_a_network_that_returns_its_input_leave_no_trace(bench: Benc
     np.testing.assert_allclose(fused[:, valid], whole[:, valid], rtol=1e-5)
 
 
-@pytest.mark.parametrize("model", ["mtf-glp-fs", "mtf-glp-hpm", "gsa"])
+@pytest.mark.parametrize("model", CLASSICAL)
 def test_windows_of_a_classical_method_leave_no_trace(bench: Bench, model: str) -> None:
     # Statistics are the scene's and the halo reaches as far as the filters: windows of 64 or 512, it is one image.
     np.testing.assert_allclose(bench.fuse(model, (0, 150, 0, 132), window=512), bench.whole[model], atol=0.02)
@@ -203,7 +206,7 @@ def test_statistics_look_at_every_window_if_the_sample_meets_nothing_valid() -> 
     skipped = sorted(set(range(len(plan))) - set(spread(len(plan))))[40]
     row, col = divmod(skipped, len(plan.cols))
     ms[:, row * 4 + 1, col * 4 + 2] = 700
-    stats = gather_stats(ReaderSource(ArrayPairReader(ms, pan)), plan, GAINS)
+    stats = gather_stats(ReaderSource(ArrayPairReader(ms, pan)), plan, SENSOR)
     assert stats.moments.count == 16  # PAN pixels in one MS pixel
     assert stats.ms_max == 700
 
@@ -211,7 +214,7 @@ def test_statistics_look_at_every_window_if_the_sample_meets_nothing_valid() -> 
 def test_scene_without_a_valid_pixel_is_refused() -> None:
     source = ReaderSource(ArrayPairReader(np.full((4, 8, 8), np.nan), np.ones((32, 32))))
     with pytest.raises(ProductError, match="valid in PAN and in all MS bands, got none among 1024"):
-        gather_stats(source, stats_plan((32, 32), HALO), GAINS)
+        gather_stats(source, stats_plan((32, 32), HALO), SENSOR)
 
 
 def test_pixels_beyond_the_scene_are_no_statistics() -> None:
@@ -224,7 +227,7 @@ def test_pixels_beyond_the_scene_are_no_statistics() -> None:
     pan = np.full((60, 60), 9000.0)
     pan[:32, :32] = 100
     source = ReaderSource(ArrayPairReader(np.full((4, 8, 8), 50.0), pan, pair=pair))
-    stats = gather_stats(source, stats_plan((32, 32), HALO), GAINS)
+    stats = gather_stats(source, stats_plan((32, 32), HALO), SENSOR)
     assert stats.n_pixel == stats.moments.count == 32 * 32
     assert stats.moments.mean[4] == 100
 
@@ -234,7 +237,7 @@ def test_interpolation_beyond_the_largest_value_does_not_count_as_a_value() -> N
     ms = np.full((4, 12, 12), 100.0)
     ms[:, 4:8, 4:8] = 2047
     source = ReaderSource(ArrayPairReader(ms, np.full((48, 48), 300.0)))
-    stats = gather_stats(source, stats_plan((48, 48), HALO), GAINS)
+    stats = gather_stats(source, stats_plan((48, 48), HALO), SENSOR)
     assert stats.ms_max == 2047
 
 

@@ -18,7 +18,7 @@ from ship_geo.jobs import Block, Job, measure, open_source, sharpen
 from ship_geo.scene import Scene, open_scene
 from ship_geo.sensors import Sensor
 
-METHODS = ("exp", "brovey", "gsa", "mtf-glp-fs", "mtf-glp-hpm")
+METHODS = ("exp", "brovey", "bt-h", "gsa", "bdsd-pc", "mtf-glp-fs", "mtf-glp-hpm", "mtf-glp-hpm-r")
 Write = Callable[..., Any]
 
 
@@ -283,7 +283,7 @@ def test_scene_of_nodata_is_refused(write_pair: Write, tmp_path: Path) -> None:
 # Scene, not tiles ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", ["mtf-glp-fs", "mtf-glp-hpm", "gsa", "brovey"])
+@pytest.mark.parametrize("model", ["mtf-glp-fs", "mtf-glp-hpm", "mtf-glp-hpm-r", "gsa", "brovey", "bt-h", "bdsd-pc"])
 def test_two_halves_of_different_brightness_show_no_step_between_windows(
     write_pair: Write, tmp_path: Path, ground: Write, monkeypatch: pytest.MonkeyPatch, model: str
 ) -> None:

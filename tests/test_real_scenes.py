@@ -140,7 +140,7 @@ def test_chunks_change_no_byte(folder: Path, name: str, tiny_checkpoint: Path) -
         assert one.to_numpy().tobytes() == many.to_numpy().tobytes()
 
 
-@pytest.mark.parametrize("model", ["mtf-glp-fs", "mtf-glp-hpm", "gsa", "brovey"])
+@pytest.mark.parametrize("model", ["mtf-glp-fs", "mtf-glp-hpm", "gsa", "brovey", "bt-h", "bdsd-pc"])
 def test_nothing_beside_the_wedge_is_darkened(folder: Path, model: str) -> None:
     scene = open_scene(folder / "WV2_rotterdam_2_PAN.tif")
     fused = pansharpen_scene(scene, model=model).compute().to_numpy().astype(float)

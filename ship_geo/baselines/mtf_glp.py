@@ -1,8 +1,9 @@
 """MTF-matched generalised Laplacian pyramids: the detail is what each band's own MTF took away from PAN.
 
-Two ways to inject it: additive with the full-scale regression gain (FS), and multiplicative, high-pass modulation
-(HPM). Not the filtering itself: `pan_low` comes in filtered, decimated and interpolated. The convention that could
-surprise: regression and mean of HPM use the decimated `pan_low`, not the filtered PAN at full rate.
+Three ways to inject it: additive with the full-scale regression gain (FS), and multiplicative, high-pass modulation, of
+a PAN that is matched to the band by mean and standard deviation (HPM) or by regression (HPM-R). Not the filtering
+itself: `pan_low` comes in filtered, decimated and interpolated. The convention that could surprise: regression and mean
+of HPM use the decimated `pan_low`, not the filtered PAN at full rate.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ship_geo.baselines.layout import StackLayout, per_band
+from ship_geo.baselines.layout import StackLayout, per_band, varies
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from ship_geo.ops.moments import Moments
@@ -38,7 +40,7 @@ class GlpFsCoefficients:
 
 @dataclass(frozen=True)
 class GlpHpmCoefficients:
-    """Linear match of PAN to each band, for MTF-GLP-HPM.
+    """Linear match of PAN to each band, for MTF-GLP-HPM and MTF-GLP-HPM-R.
 
     Attributes
     ----------
@@ -74,7 +76,8 @@ def fit_glp_fs(moments: Moments) -> GlpFsCoefficients:
     layout = StackLayout.of(moments)
     with_pan = moments.cov[layout.pan]
     below = with_pan[list(layout.pan_low)]
-    gains = np.divide(with_pan[list(layout.ms_up)], below, out=np.zeros(layout.n_band), where=below > 0)
+    usable = (below > 0) & varies(moments)[layout.pan]
+    gains = np.divide(with_pan[list(layout.ms_up)], below, out=np.zeros(layout.n_band), where=usable)
     return GlpFsCoefficients(tuple(gains.tolist()))
 
 
@@ -118,13 +121,42 @@ def fit_glp_hpm(moments: Moments) -> GlpHpmCoefficients:
     MS and Pan imagery", PE&RS 72(5), 2006.
     """
     layout = StackLayout.of(moments)
-    means, std, std_low = (
-        moments.mean[list(layout.ms_up)],
-        moments.std[list(layout.ms_up)],
-        moments.std[list(layout.pan_low)],
-    )
-    usable = (std_low > 0) & (means > 0)
-    gains = np.divide(std, std_low, out=np.zeros(layout.n_band), where=usable)
+    return _matched(moments, moments.std[list(layout.ms_up)], moments.std[list(layout.pan_low)])
+
+
+def fit_glp_hpm_r(moments: Moments) -> GlpHpmCoefficients:
+    """Match PAN to each band by regression: gain cov(E_b, P_L,b) / var(P_L,b), offset mean(E_b) - gain * mean(P).
+
+    The paper writes F_b = E_b (P + c) / (P_L,b + c) with c = mean(E_b) / gain - mean(P), which is the same. Gain and
+    offset are zero (the result is `ms_up`) where PAN does not vary or the band's mean is not positive; the gain of a
+    band that runs against PAN is negative, and so is the detail.
+
+    Parameters
+    ----------
+    moments
+        Moments of the variables of `StackLayout`, DN.
+
+    Raises
+    ------
+    ArgumentError
+        If `moments` has not the variables of `StackLayout`.
+
+    References
+    ----------
+    G. Vivone, R. Restaino, J. Chanussot, "A regression-based high-pass modulation pansharpening approach", IEEE TGRS
+    56(2), 2018.
+    """
+    layout = StackLayout.of(moments)
+    low = list(layout.pan_low)
+    return _matched(moments, moments.cov[list(layout.ms_up), low], moments.var[low])
+
+
+def _matched(moments: Moments, numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> GlpHpmCoefficients:
+    """Gain and offset of each band where the gain can be told and the band has light."""
+    layout = StackLayout.of(moments)
+    means = moments.mean[list(layout.ms_up)]
+    usable = varies(moments)[list(layout.pan_low)] & (means > 0)
+    gains = np.divide(numerator, denominator, out=np.zeros(layout.n_band), where=usable)
     offsets = np.where(usable, means - gains * moments.mean[layout.pan], 0.0)
     floors = np.where(usable, FLOOR_SHARE * means, 1.0)
     return GlpHpmCoefficients(tuple(gains.tolist()), tuple(offsets.tolist()), tuple(floors.tolist()))
@@ -140,7 +172,7 @@ def apply_glp_hpm(ms_up: Tensor, pan: Tensor, pan_low: Tensor, coefficients: Glp
     ms_up, pan, pan_low
         (..., band, row, col), (..., 1, row, col) and (..., band, row, col), float, DN.
     coefficients
-        From `fit_glp_hpm`.
+        From `fit_glp_hpm` or `fit_glp_hpm_r`.
 
     Returns
     -------

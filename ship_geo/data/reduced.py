@@ -89,7 +89,13 @@ class ReducedWindow:
 
     @classmethod
     def read(
-        cls, dataset: ScenePairDataset, query: SceneQuery, patch: int, pan_filter: PanFilter = "bicubic"
+        cls,
+        dataset: ScenePairDataset,
+        query: SceneQuery,
+        patch: int,
+        pan_filter: PanFilter = "bicubic",
+        *,
+        for_stats: bool = False,
     ) -> ReducedWindow:
         """Read a window, degrade it with the gains of its sensor and keep the middle of it.
 
@@ -103,6 +109,8 @@ class ReducedWindow:
             MS rows and columns to keep.
         pan_filter
             How PAN is degraded, see `ship_geo.degrade.degrade_pair`.
+        for_stats
+            Whether statistics are to be made of it, which look at its MS grid, too.
         """
         sensor, sample = dataset.scenes[query.scene].sensor, dataset[query]
         pair = degrade_pair(
@@ -127,6 +135,7 @@ class ReducedWindow:
             phase=(pair.phase[0] - (row - halo), pair.phase[1] - (col - halo)),
             gnyq_ms=sensor.gnyq_ms,
             halo=halo,
+            for_stats=for_stats,
         )
         return cls(inputs, pair.ref[:, *inner], inputs.valid & pair.ref_valid[inner])
 
@@ -160,14 +169,14 @@ def measure_reduced(dataset: ScenePairDataset, scene: int, pan_filter: PanFilter
 
     def measure(index: int) -> WindowStats:
         query = dataset.query(scene, windows[index].read(halo))
-        window = ReducedWindow.read(dataset, query, STATS_PATCH, pan_filter)
+        window = ReducedWindow.read(dataset, query, STATS_PATCH, pan_filter, for_stats=True)
         ms_max = float(window.ref[:, window.valid].max()) if window.valid.any() else -math.inf
         return WindowStats.measure(window.inputs, (slice(None), slice(None)), ms_max)
 
     parts = [measure(index) for index in spread(len(windows), MAX_STATS_WINDOWS)]
     if not any(part.moments.count for part in parts):
         parts = [measure(index) for index in range(len(windows))]
-    return SceneStats.merged(parts)
+    return SceneStats.merged(parts, dataset.scenes[scene].sensor.roles)
 
 
 class ReducedSteps(Dataset[ReducedBatch]):

@@ -210,6 +210,31 @@ def degrade(
     return apply_axes(pan, rows, cols).expand(*pan.shape[:-3], len(gnyq), *shape)
 
 
+def blur(values: Tensor, ratio: tuple[float, float], gnyq: tuple[float, ...]) -> Tensor:
+    """Blur each band with its MTF without leaving its grid.
+
+    Parameters
+    ----------
+    values
+        (band, row, col).
+    ratio
+        (row, col) of the pair; gains are those at 1 / (2 ratio) cycles per pixel of `values`.
+    gnyq
+        Gain of each band.
+
+    Returns
+    -------
+    torch.Tensor
+        (band, row, col).
+    """
+    # A Gaussian of gain G at 1 / (2 r) has gain G ** r² at 1 / 2, the Nyquist frequency of ratio 1.
+    rows, cols = (
+        torch.stack([axis_decimate(n, n, 1.0, 0.0, gain ** (step**2)) for gain in gnyq]).to(values.device, values.dtype)
+        for n, step in zip(values.shape[-2:], ratio, strict=True)
+    )
+    return apply_axes(values, rows, cols)
+
+
 def shrink(pan: Tensor, shape: tuple[int, int], ratio: tuple[float, float], phase: tuple[float, float]) -> Tensor:
     """Decimate PAN to the MS grid by antialiased cubic convolution, without any MTF; see `axis_shrink`.
 

@@ -15,9 +15,29 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ship_geo.ops.masks import fill_invalid, ms_mask_on_pan
-from ship_geo.ops.resample import degrade, upsample
+from ship_geo.ops.resample import apply_axes, axis_decimate, blur, degrade, ms_centres, shrink, upsample
 
 RowCol = tuple[float, float]
+
+PLAIN_GNYQ = 0.30
+"""Gain at the MS Nyquist frequency of the low-pass that knows no sensor (Lolli et al. 2017)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lattice:
+    """Layers that are known at some pixels of a window: at every one of `rows` and `cols`.
+
+    Attributes
+    ----------
+    layers
+        (layer, row, col), DN as float32.
+    rows, cols
+        Row (column) of the window, without its halo, of each; may lie outside.
+    """
+
+    layers: Tensor
+    rows: NDArray[np.int64]
+    cols: NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +50,20 @@ class PreparedWindow:
         (band, row, col), (1, row, col) and (band, row, col); `pan_low` has no band where none was asked for.
     valid
         (row, col) bool: PAN and all MS bands are valid.
+    coarse
+        [ms of every band, ms_low of every band, pan_lr] at the MS pixel centres, where it was asked for: MS as read, MS
+        through the MTF of its bands once more, and PAN by antialiased cubic decimation.
+    plain
+        [ms_up of every band, pan_plain] at every third pixel or so, where it was asked for: PAN through a Gaussian of
+        gain `PLAIN_GNYQ`.
     """
 
     ms_up: Tensor
     pan: Tensor
     pan_low: Tensor
     valid: Tensor
+    coarse: Lattice | None = None
+    plain: Lattice | None = None
 
 
 def _filled(values: NDArray[np.generic], valid: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
@@ -58,6 +86,7 @@ def prepare_window(
     gnyq_ms: tuple[float, ...],
     halo: int,
     with_low: bool = True,
+    for_stats: bool = False,
 ) -> PreparedWindow:
     """Bring one window to the PAN grid.
 
@@ -74,6 +103,8 @@ def prepare_window(
         PAN pixels to cut off on every side.
     with_low
         Whether low-passed PAN is made, which takes half of the time.
+    for_stats
+        Whether `coarse` and `plain` are made, of which only statistics are taken.
 
     Returns
     -------
@@ -88,9 +119,32 @@ def prepare_window(
     if with_low:
         coarse = degrade(pan_image, (ms_image.shape[-2], ms_image.shape[-1]), ratio, phase, gnyq_ms)
         pan_low = upsample(coarse, (n_row, n_col), ratio, core)
+    ms_up = upsample(ms_image, (n_row, n_col), ratio, core)
     return PreparedWindow(
-        ms_up=upsample(ms_image, (n_row, n_col), ratio, core),
+        ms_up=ms_up,
         pan=pan_image[inner].contiguous(),
         pan_low=pan_low,
         valid=pan_valid[inner] & ms_mask_on_pan(ms_valid, (n_row, n_col), ratio, core),
+        coarse=_coarse(ms_image, pan_image, ratio, phase, gnyq_ms, halo) if for_stats else None,
+        plain=_plain(ms_up, pan_image, ratio, halo) if for_stats else None,
     )
+
+
+def _coarse(ms: Tensor, pan: Tensor, ratio: RowCol, phase: RowCol, gnyq_ms: tuple[float, ...], halo: int) -> Lattice:
+    shape = (ms.shape[-2], ms.shape[-1])
+    layers = torch.cat([ms, blur(ms, ratio, gnyq_ms), shrink(pan, shape, ratio, phase)])
+    rows, cols = (np.floor(ms_centres(shape[i], ratio[i], phase[i] - halo) + 0.5).astype(np.int64) for i in (0, 1))
+    return Lattice(layers, rows, cols)
+
+
+def _plain(ms_up: Tensor, pan: Tensor, ratio: RowCol, halo: int) -> Lattice:
+    """Filter at some pixels only, in steps that fall into no rhythm with the MS pixels."""
+    step = 5 if round(max(ratio)) % 3 == 0 else 3
+    shape = [n // step for n in ms_up.shape[-2:]]
+    rows, cols = (
+        # A Gaussian of gain G at 1 / (2 r) has gain G ** (r / step)² at 1 / (2 step).
+        axis_decimate(shape[i], pan.shape[i - 2], step, halo, PLAIN_GNYQ ** ((ratio[i] / step) ** 2))
+        for i in (0, 1)
+    )
+    places = [step * np.arange(n) + step // 2 for n in shape]
+    return Lattice(torch.cat([ms_up[:, places[0]][:, :, places[1]], apply_axes(pan, rows, cols)]), *places)

@@ -22,24 +22,27 @@ from ship_geo.baselines import (
     fit_brovey,
     fit_glp_fs,
     fit_glp_hpm,
+    fit_glp_hpm_r,
     fit_gsa,
     get_method,
 )
 from ship_geo.errors import ArgumentError
 from ship_geo.ops.moments import Moments
-from ship_geo.ops.resample import degrade, upsample
+from ship_geo.ops.resample import degrade
+from ship_geo.ops.windows import prepare_window
+from ship_geo.stats import SceneStats, WindowStats
 
 RATIO = (4.0, 4.0)
 PHASE = (0.0, 0.0)
 
 
-def _layers(ms: Tensor, pan: Tensor, gnyq: tuple[float, ...]) -> tuple[Tensor, Tensor, Moments]:
-    """Interpolated MS, low-passed PAN and the moments of the stack."""
-    shape = (pan.shape[-2], pan.shape[-1])
-    ms_up = upsample(ms, shape, RATIO, PHASE)
-    pan_low = upsample(degrade(pan, (ms.shape[-2], ms.shape[-1]), RATIO, PHASE, gnyq), shape, RATIO, PHASE)
-    stack = StackLayout(len(ms)).stack(ms_up, pan, pan_low)
-    return ms_up, pan_low, Moments.from_samples(stack.flatten(1).numpy())
+def _layers(ms: Tensor, pan: Tensor, gnyq: tuple[float, ...]) -> tuple[Tensor, Tensor, SceneStats]:
+    """Interpolated MS, low-passed PAN and the statistics of the scene, of which this is the only window."""
+    layers = [(image.numpy(), np.ones(image.shape[1:], np.bool_)) for image in (ms, pan)]
+    window = prepare_window(*layers, ratio=RATIO, phase=PHASE, gnyq_ms=gnyq, halo=0, for_stats=True)
+    measured = WindowStats.measure(window, (slice(None), slice(None)), float(ms.max()))
+    roles = ("blue", "green", "red", "nir") if len(ms) == 4 else ()
+    return window.ms_up, window.pan_low, SceneStats.merged([measured], roles)
 
 
 @pytest.fixture
@@ -60,9 +63,9 @@ def scene() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 @pytest.mark.parametrize("name", METHODS)
 def test_shape_and_type_are_those_of_ms_up(name: str, scene: tuple[Tensor, ...]) -> None:
     _, pan, ms, _ = scene
-    ms_up, pan_low, moments = _layers(ms, pan, (0.3,) * 4)
+    ms_up, pan_low, stats = _layers(ms, pan, (0.3,) * 4)
     method = get_method(name.upper())
-    coefficients = method.fit(moments)
+    coefficients = method.fit(stats)
     fused = method.apply(ms_up, pan, pan_low, coefficients)
     assert (fused.shape, fused.dtype) == (ms_up.shape, torch.float32)
     batch = method.apply(ms_up.repeat(2, 1, 1, 1), pan.repeat(2, 1, 1, 1), pan_low.repeat(2, 1, 1, 1), coefficients)
@@ -72,9 +75,9 @@ def test_shape_and_type_are_those_of_ms_up(name: str, scene: tuple[Tensor, ...])
 @pytest.mark.parametrize("name", METHODS)
 def test_methods_are_pointwise(name: str, scene: tuple[Tensor, ...]) -> None:
     _, pan, ms, _ = scene
-    ms_up, pan_low, moments = _layers(ms, pan, (0.3,) * 4)
+    ms_up, pan_low, stats = _layers(ms, pan, (0.3,) * 4)
     method = METHODS[name]
-    coefficients = method.fit(moments)
+    coefficients = method.fit(stats)
     whole = method.apply(ms_up, pan, pan_low, coefficients)
     window = (slice(None), slice(5, 20), slice(40, 64))
     torch.testing.assert_close(method.apply(ms_up[window], pan[window], pan_low[window], coefficients), whole[window])
@@ -83,25 +86,57 @@ def test_methods_are_pointwise(name: str, scene: tuple[Tensor, ...]) -> None:
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "exp"])
 def test_methods_beat_interpolation(name: str, scene: tuple[Tensor, ...]) -> None:
     ref, pan, ms, _ = scene
-    ms_up, pan_low, moments = _layers(ms, pan, (0.3,) * 4)
-    fused = METHODS[name].apply(ms_up, pan, pan_low, METHODS[name].fit(moments))
+    ms_up, pan_low, stats = _layers(ms, pan, (0.3,) * 4)
+    fused = METHODS[name].apply(ms_up, pan, pan_low, METHODS[name].fit(stats))
     assert float((fused - ref).square().mean()) < 0.5 * float((ms_up - ref).square().mean())
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_constant_scene_stays_as_it_is(name: str) -> None:
-    ms_up = torch.tensor([300.0, 200.0])[:, None, None].expand(2, 8, 8).clone()
-    pan = torch.full((1, 8, 8), 250.0)
-    pan_low = pan.expand(2, 8, 8)
-    moments = Moments.from_samples(StackLayout(2).stack(ms_up, pan, pan_low).flatten(1).numpy())
-    fused = METHODS[name].apply(ms_up, pan, pan_low, METHODS[name].fit(moments))
+    ms = torch.tensor([300.0, 200.0])[:, None, None].expand(2, 16, 16)
+    pan = torch.full((1, 64, 64), 250.0)
+    ms_up, pan_low, stats = _layers(ms, pan, (0.3, 0.3))
+    fused = METHODS[name].apply(ms_up, pan, pan_low, METHODS[name].fit(stats))
     torch.testing.assert_close(fused, ms_up, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("exp", "brovey")])
+def test_pan_that_does_not_vary_adds_nothing(name: str, scene: tuple[Tensor, ...]) -> None:
+    ms_up, pan_low, stats = _layers(scene[2], torch.full((1, 64, 64), 250.0), (0.3,) * 4)
+    pan = torch.full((1, 64, 64), 250.0)
+    fused = METHODS[name].apply(ms_up, pan, pan_low, METHODS[name].fit(stats))
+    torch.testing.assert_close(fused, ms_up, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("kind", ["one band", "two bands", "a constant band", "a black band", "noise", "black"])
+def test_odd_scenes_give_values_near_those_of_ms(name: str, kind: str, scene: tuple[Tensor, ...]) -> None:
+    ms, pan = scene[2].clone(), scene[1]
+    if kind == "one band":
+        ms = ms[:1]
+    elif kind == "two bands":
+        ms = ms[:2]
+    elif kind == "a constant band":
+        ms[1] = 400
+    elif kind == "a black band":
+        ms[1] = 0
+    elif kind == "noise":
+        ms[2] = 500 + 60 * torch.randn(16, 16, generator=torch.Generator().manual_seed(0))
+    else:
+        ms, pan = ms * 0, pan * 0
+    ms_up, pan_low, stats = _layers(ms, pan, (0.3,) * len(ms))
+    fused = METHODS[name].apply(ms_up, pan, pan_low, METHODS[name].fit(stats))
+    spread = 5 * float(pan.max() - pan.min())
+    assert torch.isfinite(fused).all()
+    assert float((fused - ms_up).abs().max()) <= spread
+    if kind in ("a constant band", "a black band") and name in ("gsa", "mtf-glp-fs", "mtf-glp-hpm", "mtf-glp-hpm-r"):
+        torch.testing.assert_close(fused[1], ms_up[1], rtol=1e-3, atol=1e-3)  # they inject by covariance or variance
 
 
 def test_gsa_restores_band_means(scene: tuple[Tensor, ...]) -> None:
     _, pan, ms, _ = scene
-    ms_up, pan_low, moments = _layers(ms, pan, (0.3,) * 4)
-    fused = apply_gsa(ms_up, pan, pan_low, fit_gsa(moments))
+    ms_up, pan_low, stats = _layers(ms, pan, (0.3,) * 4)
+    fused = apply_gsa(ms_up, pan, pan_low, fit_gsa(stats.moments))
     torch.testing.assert_close(fused.double().mean((1, 2)), ms_up.double().mean((1, 2)), rtol=1e-6, atol=0)
 
 
@@ -165,6 +200,22 @@ def test_high_pass_modulation_matches_pan_and_divides() -> None:
     assert dark.item() == pytest.approx(90 + 90 * 0.5 * 400 / 10)
 
 
+def test_regression_takes_the_slope_of_the_band_on_the_low_passed_pan() -> None:
+    rng = np.random.default_rng(0)
+    low = rng.normal(400, 50, 5000)
+    pan, bands = low + rng.normal(0, 20, 5000), np.stack([0.5 * low + 30, 900 - low]) + rng.normal(0, 40, (2, 5000))
+    found = fit_glp_hpm_r(Moments.from_samples(np.stack([*bands, pan, low, low])))
+    for band, gain, offset in zip(bands, found.gains, found.offsets, strict=True):
+        slope = np.polyfit(low, band, 1)[0]
+        assert gain == pytest.approx(slope, rel=1e-9)
+        assert offset == pytest.approx(band.mean() - slope * pan.mean(), rel=1e-9)
+    ms_up, pan_px, low_px = (torch.full((2, 1, 1), value) for value in (90.0, 300.0, 260.0))
+    fused = apply_glp_hpm(ms_up, pan_px[:1], low_px, found)
+    for value, band, gain in zip(fused.flatten().tolist(), bands, found.gains, strict=True):
+        c = band.mean() / gain - pan.mean()  # as the paper writes it
+        assert value == pytest.approx(90 * (300 + c) / (260 + c), rel=1e-5)
+
+
 def test_high_pass_modulation_leaves_a_band_without_light_alone() -> None:
     rng = np.random.default_rng(0)
     pan = rng.normal(400, 50, 500)
@@ -181,7 +232,7 @@ def test_layout_names_every_variable_once() -> None:
 
 
 def test_wrong_names_and_band_counts_are_refused() -> None:
-    with pytest.raises(ArgumentError, match="exp, brovey, gsa, mtf-glp-fs, mtf-glp-hpm"):
+    with pytest.raises(ArgumentError, match="exp, brovey, bt-h, gsa, bdsd-pc, mtf-glp-fs, mtf-glp-hpm, mtf-glp-hpm-r"):
         get_method("ihs")
     with pytest.raises(ArgumentError, match="3 numbers and 2 bands"):
         apply_brovey(torch.ones(2, 4, 4), torch.ones(1, 4, 4), torch.ones(2, 4, 4), BroveyCoefficients((1, 1, 1), 0.1))
@@ -225,8 +276,8 @@ def test_the_mtf_low_pass_serves_gsa_as_well_as_the_published_one(data_root: Pat
             torch.from_numpy(arrays[key][..., :256, :256].astype(np.float32)) for key in ("ref", "ms", "pan")
         )
     ms, pan = ms[:, :64, :64], pan[None]
-    ms_up, pan_low, moments = _layers(ms, pan, (*(0.35,) * 7, 0.27))
-    ours = _ergas(apply_gsa(ms_up, pan, pan_low, fit_gsa(moments)).double().numpy(), ref.double().numpy())
+    ms_up, pan_low, stats = _layers(ms, pan, (*(0.35,) * 7, 0.27))
+    ours = _ergas(apply_gsa(ms_up, pan, pan_low, fit_gsa(stats.moments)).double().numpy(), ref.double().numpy())
     published = _ergas(
         _gsa_as_published(ms.double().numpy(), ms_up.double().numpy(), pan[0].double().numpy()), ref.double().numpy()
     )

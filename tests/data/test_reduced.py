@@ -185,6 +185,9 @@ def test_statistics_are_those_of_the_whole_scene(write_pair, tmp_path):
     stats = measure_reduced(dataset, 0)
     np.testing.assert_allclose(stats.moments.mean[:4], pair.ms_values.mean(axis=(1, 2)), rtol=0.01)
     assert stats.moments.count == (96 - 2 * 4) ** 2  # all but the rim of degraded pixels that see beyond the scene
+    assert stats.roles == dataset.scenes[0].sensor.roles
+    assert stats.coarse is not None
+    assert stats.coarse.count == (24 - 2) ** 2
     for n in range(3):
         expected = np.sort(stats.moments.mean[:4])
         np.testing.assert_allclose(np.sort(batch.statistics.ms_mean[n].flatten().numpy()), expected, rtol=1e-6)
@@ -197,7 +200,9 @@ def test_large_scenes_are_sampled_and_measured_once(write_pair, tmp_path, monkey
     monkeypatch.setattr(reduced, "MAX_STATS_WINDOWS", 5)
     read = []
     whole = ReducedWindow.read
-    monkeypatch.setattr(ReducedWindow, "read", lambda *given: read.append(given[2]) or whole(*given))
+    monkeypatch.setattr(
+        ReducedWindow, "read", lambda *given, **options: read.append(given[2]) or whole(*given, **options)
+    )
     steps = ReducedSteps(ScenePairDataset(tmp_path), 2, 3, PATCH, 0)
     assert len([steps[index] for index in (0, 1)]) == 2
     assert read.count(8) == 5

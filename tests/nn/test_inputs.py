@@ -129,7 +129,7 @@ def test_skip_comes_first_and_is_the_standardised_ms() -> None:
 @pytest.mark.parametrize(("name", "channels"), [("mtf-glp-fs", FS), ("mtf-glp-hpm", HPM), ("gsa", GSA)])
 def test_detail_is_what_the_classical_method_adds(name: str, channels: slice) -> None:
     made, method = scene(), get_method(name)
-    fused = method.apply(made.ms_up, made.pan, made.pan_low, method.fit(made.stats.moments))
+    fused = method.apply(made.ms_up, made.pan, made.pan_low, method.fit(made.stats))
     added = fused - made.ms_up
     assert float(added.std()) > 3
     # the regression of the intensity has a ridge here and none there
