@@ -1,188 +1,217 @@
-"""Measure models at reduced resolution on a folder of scenes, next to the classical methods.
+"""Measure models beside the classical methods on a set of pairs, and write the results table.
 
-Usage: ``python pipelines/evaluate.py SCENES [--pack VAL.npz] [--model auto] [--out TABLE.json]``. SCENES holds ``.npz``
-files of ``pan`` (row, col), ``ms`` (band, row, col) and, where the pair was degraded already, ``ref``; ``meta.json``
-tells sensor, bits and the PAN offset of each. Pairs without reference are degraded once more (Wald's protocol). A pack
-of chips adds simulated pairs. Every method runs through the engine of the package, is rounded and clipped, and is
-scored without a border cut. The last column divides by the best classical method of each scene.
+Usage: ``python pipelines/evaluate.py SOURCE… [--model auto] [--resolution reduced,full] [--out TABLE]``. What a source
+may be is told in `cases.py`. At reduced resolution a pair without a reference is degraded once more (Wald's protocol:
+MS through the MTF of its bands, PAN by antialiased cubic); at full resolution every pair is measured as it is, also one
+that was degraded before. Every method runs through the engine of the package, is rounded and clipped to what would be
+written, and is scored by `ship_geo.metrics`. A network is compared with the best classical method of each scene, EXP
+aside. With ``--out``, TABLE.md and TABLE.json are written; the former goes to the standard output otherwise.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 import torch
-from affine import Affine
+from cases import Case, read_cases, simulate_cases
+from tables import RESOLUTIONS, Row, summary, write_markdown
 
+import ship_geo
 from ship_geo import metrics
 from ship_geo.baselines import METHODS
-from ship_geo.data.chips import ChipPack
-from ship_geo.data.reader import ArrayPairReader
-from ship_geo.degrade import degrade_pair
+from ship_geo.errors import ShipGeoError
 from ship_geo.fusers import ModelSpec, band_groups, load_fuser
-from ship_geo.grids import Grid, GridPair
-from ship_geo.inference import ReaderSource, fuse_block, gather_stats, stats_plan, to_dtype
-from ship_geo.ops.resample import degrade
-from ship_geo.sensors import Sensor, find_sensor
+from ship_geo.inference import ReaderSource, fuse_block, gather_stats, stats_plan, to_dtype, value_limits
+from ship_geo.stats import SceneStats
 from ship_geo.tiling import Plan, halo_for
 
-OPPONENTS = tuple(name for name in METHODS if name != "exp")
-SENSORS = {"QB": "QuickBird-2", "GE1": "GeoEye-1", "GF2": "GaoFen-2", "Spot6": "SPOT-6", "WV2/WV3?": "WorldView-2"}
-RATIO = 4
+
+def measure_scene(case: Case) -> SceneStats:
+    """Gather the statistics that all models are told."""
+    return gather_stats(ReaderSource(case.reader), stats_plan(case.reader.shape, halo_for(case.ratio)), case.sensor)
 
 
-@dataclass(frozen=True)
-class Case:
-    """A pair with its reference, DN; `phase` as in ship_geo.ops.resample."""
-
-    name: str
-    ms: np.ndarray
-    pan: np.ndarray
-    ref: np.ndarray
-    phase: tuple[float, float]
-    sensor: Sensor
-    bits: int
-
-
-def sensor_of(name: str, n_band: int) -> Sensor:
-    """Sensor of a scene by the name in ``meta.json``, with as many bands as it has."""
-    sensor = find_sensor(SENSORS.get(name, name))
-    roles = sensor.roles if len(sensor.roles) == n_band else ("blue", "green", "red", "nir")[:n_band]
-    return sensor.select(roles)
-
-
-def aligned_phase(ms: np.ndarray, ref: np.ndarray, sensor: Sensor, start: tuple[float, float]) -> tuple[float, float]:
-    """Phase at which the degraded reference meets MS best, in quarters of a PAN pixel: how the pair was made."""
-    image, target = torch.from_numpy(ref.astype(np.float32)), torch.from_numpy(ms.astype(np.float32))
-    shape = (ms.shape[1], ms.shape[2])
-    steps = np.arange(-1, 1.01, 0.25)
-    trials = [(start[0] + row, start[1] + col) for row in steps for col in steps]
-
-    def misfit(phase: tuple[float, float]) -> float:
-        made = degrade(image, shape, (RATIO, RATIO), phase, sensor.gnyq_ms)
-        return float((made - target)[:, 4:-4, 4:-4].square().mean())
-
-    return min(trials, key=misfit)
-
-
-def read_cases(folder: Path) -> Iterator[Case]:
-    """Read every scene of a folder, degrading those without a reference."""
-    known = json.loads((folder / "meta.json").read_text())
-    for name, meta in known.items():
-        with np.load(folder / f"{name}.npz") as arrays:
-            held = {key: arrays[key] for key in arrays}
-        ms, pan = held["ms"], held["pan"]
-        sensor = sensor_of(meta["sensor"], len(ms))
-        offset = (float(meta["pan_offset_px"][0]), float(meta["pan_offset_px"][1]))
-        if "ref" in held:
-            yield Case(name, ms, pan, held["ref"], aligned_phase(ms, held["ref"], sensor, offset), sensor, meta["bits"])
-            continue
-        top = 2.0 ** meta["bits"] - 1  # bicubic PAN overshoots at edges, and would wrap round in the cast
-        made = degrade_pair(
-            ms, pan[None], ratio=(RATIO, RATIO), phase=offset, gnyq_ms=sensor.gnyq_ms, gnyq_pan=sensor.gnyq_pan
-        )
-        yield Case(
-            name,
-            made.ms_lr.round().clamp(0, top).numpy().astype(ms.dtype),
-            made.pan_lr[0].round().clamp(0, top).numpy().astype(pan.dtype),
-            made.ref.numpy(),
-            made.phase,
-            sensor,
-            meta["bits"],
-        )
-
-
-def simulate_cases(pack: Path, seed: int = 7) -> Iterator[Case]:
-    """Pairs from the chips of a pack: table-like MTF gains, PAN a mix of the bands with a bent response, 8 bits."""
-    random = np.random.default_rng(seed)
-    chips = ChipPack.from_file(pack).chips.numpy()
-    for index, chip in enumerate(chips):
-        ref = chip[[2, 1, 0, 3]].astype(np.float32)
-        gains = tuple(float(gain) for gain in random.uniform(0.22, 0.38, 4))
-        weights = random.dirichlet((2, 2, 2, 1))
-        index_ = (ref[3] - ref[2]) / (ref[3] + ref[2] + 1)
-        pan = np.tensordot(weights, ref, 1) * (1 + 0.1 * random.standard_normal() * index_)
-        pan += random.normal(0, 0.5, pan.shape)
-        image = torch.from_numpy(ref)
-        shift = random.uniform(-0.25, 0.25, 2)
-        ms = degrade(image, (64, 64), (RATIO, RATIO), (float(shift[0]), float(shift[1])), gains)
-        base = Sensor.generic(("blue", "green", "red", "nir"), bits=8)
-        yield Case(
-            f"naip_{index:02d}",
-            ms.round().clamp(0, 255).numpy().astype(np.uint8),
-            pan.round().clip(0, 255).astype(np.uint8),
-            ref,
-            (0.0, 0.0),
-            base,
-            8,
-        )
-
-
-def grids_of(case: Case) -> GridPair:
-    """Grids of a case: PAN pixels as the unit, MS shifted by the phase."""
-    pan = Grid(case.pan.shape, Affine(1, 0, 0, 0, -1, 0))
-    row, col = case.phase
-    ms = Grid(case.ms.shape[1:], Affine(RATIO, 0, col, 0, -RATIO, -row))
-    return GridPair.from_grids(ms, pan)
-
-
-def run(case: Case, model: object, precision: str) -> tuple[np.ndarray, GridPair]:
-    """Sharpen a case through the engine; float32 DN on the common overlap."""
-    pair = grids_of(case)
-    spec = ModelSpec.resolve(model)
-    source = ReaderSource(ArrayPairReader(case.ms, case.pan, pair=pair))
-    shape, halo, gains = pair.output.shape, halo_for(pair.ratio), case.sensor.gnyq_ms
-    stats = gather_stats(source, stats_plan(shape, halo), case.sensor)
-    plan = Plan(shape, spec.window, spec.overlap, halo)
-    fused, _ = fuse_block(
+def sharpen(case: Case, spec: ModelSpec, stats: SceneStats, precision: str) -> tuple[np.ndarray, np.ndarray]:
+    """Run a model through the engine: values as they would be written, (band, row, col), and validity, (row, col)."""
+    reader, gains = case.reader, case.sensor.gnyq_ms
+    source, shape, halo = ReaderSource(reader), reader.shape, halo_for(case.ratio)
+    fused, valid = fuse_block(
         source,
-        plan,
+        Plan(shape, spec.window, spec.overlap, halo),
         (0, shape[0], 0, shape[1]),
         load_fuser(spec, "auto", precision),
         stats,
         gnyq_ms=gains,
         groups=band_groups(case.sensor.roles, spec.n_band),
     )
-    return fused, pair
+    dtype = str(case.ms.dtype)
+    return to_dtype(fused, dtype, value_limits(dtype, case.bits, stats.ms_max))[0], valid
 
 
-def score(case: Case, model: object, precision: str) -> dict[str, float]:
-    """SAM and ERGAS of a model on a case."""
-    fused, pair = run(case, model, precision)
-    row0, row1, col0, col1 = pair.overlap
-    values, _ = to_dtype(fused, "uint16", (0, 2.0**case.bits - 1))
-    ref = case.ref[:, row0:row1, col0:col1]
-    return {"sam": metrics.sam(values, ref), "ergas": metrics.ergas(values, ref, ratio=RATIO)}
+def score(
+    case: Case, fused: np.ndarray, valid: np.ndarray, resolution: str, *, as_published: bool = False
+) -> dict[str, float]:
+    """All indices of a result; at reduced resolution `case` has a reference."""
+    reader = case.reader
+    (rows, cols), (row0, row1, col0, col1) = reader.shape, reader.pair.overlap
+    if resolution == "full":
+        pair = reader.read(0, rows, 0, cols, margin=0)
+        images = (image.astype(np.float64) for image in (fused, pair.ms, pair.pan))
+        gains = case.sensor.gnyq_ms
+        return metrics.no_reference(*images, ratio=pair.ratio, phase=pair.phase, gnyq_ms=gains, valid=valid)
+    ref_valid = np.ones(case.pan.shape, np.bool_) if case.ref_valid is None else case.ref_valid
+    return metrics.full_reference(
+        fused,
+        case.ref[:, row0:row1, col0:col1],
+        ratio=float(np.mean(case.ratio)),
+        peak=2.0**case.bits - 1,
+        valid=valid & ref_valid[row0:row1, col0:col1],
+        border=(20, 21) if as_published else 0,
+        tail="mirror" if as_published else "drop",
+    )
+
+
+def measure(
+    case: Case, specs: Mapping[str, ModelSpec], resolution: str, precision: str = "auto", *, as_published: bool = False
+) -> Row:
+    """Measure every model, by the name it has in the table, on a pair."""
+    pair = case.reduced() if resolution == "reduced" else case
+    stats = measure_scene(pair)
+    scores = {
+        name: score(pair, *sharpen(pair, spec, stats, precision), resolution, as_published=as_published)
+        for name, spec in specs.items()
+    }
+    where = pair.reader.shape, pair.ratio, pair.phase, pair.digest
+    return Row(case.name, case.group, case.sensor.title, resolution, *where, scores)
+
+
+def named(models: Sequence[str], baselines: Sequence[str]) -> dict[str, ModelSpec]:
+    """Specs by the names they have in the table: that of the checkpoint, or its path where several are called so."""
+    classical = {name: ModelSpec.resolve(name) for name in baselines or METHODS}
+    specs = [(model, ModelSpec.resolve(model)) for model in models]
+    names = [spec.name for _, spec in specs]
+    return classical | {spec.name if names.count(spec.name) == 1 else model: spec for model, spec in specs}
+
+
+def known_facts(specs: Mapping[str, ModelSpec], precision: str, *, as_published: bool) -> dict[str, Any]:
+    """Tell what the figures depend on beside the data."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    return {
+        "command": shlex.join(["python", "pipelines/evaluate.py", *sys.argv[1:]]),
+        "commit": commit(),
+        "versions": f"ship_geo {ship_geo.__version__}, torch {torch.__version__}, numpy {np.__version__}",
+        "device": f"{device}, precision {precision}",
+        "conventions": "Gaussian MTFs of exact width, sum 1; cubic interpolation at the phase of the pair; Q2n, "
+        "D_lambda, D_S on whole blocks of 32 x 32; rounded and clipped before",
+        "border": "20 leading and 21 trailing pixels cut at reduced resolution" if as_published else "nothing cut",
+        "models": {name: spec.digest for name, spec in specs.items() if spec.kind == "network"},
+    }
+
+
+def commit() -> str:
+    """Name the commit of this checkout, with a + where files differ from it; "unknown" outside of one."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        head, changed = (
+            subprocess.run([*git, *rest], check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603
+            for rest in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{head}{'+' if changed else ''}"
+
+
+def _resolutions(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:
+    chosen = tuple(value.split(","))
+    if not set(chosen) <= set(RESOLUTIONS):
+        msg = f"resolutions are {' and '.join(RESOLUTIONS)}, got {value!r}; separate them by a comma"
+        raise click.BadParameter(msg)
+    return chosen
 
 
 @click.command()
-@click.argument("scenes", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("sources", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @click.option("--pack", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Chips to simulate from.")
-@click.option("--model", default="auto", show_default=True)
+@click.option("--model", "models", multiple=True, default=("auto",), show_default=True, help="Repeatable.")
+@click.option("--baseline", "baselines", multiple=True, type=click.Choice(list(METHODS)), help="Default: all.")
+@click.option("--resolution", "resolutions", default="reduced,full", show_default=True, callback=_resolutions)
+@click.option("--sensor", help="Where files do not tell it.")
 @click.option("--precision", default="auto", show_default=True)
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Also write the table as JSON.")
-def main(scenes: Path, pack: Path | None, model: str, precision: str, out: Path | None) -> None:
-    """Print ERGAS of every method on every scene, and the ratio of MODEL to the best classical one."""
-    columns = ("exp", *OPPONENTS, model)
-    click.echo(f"{'scene':18s} " + " ".join(f"{name[:12]:>12s}" for name in columns) + "   ERGAS   SAM ratio")
-    table = []
-    for case in [*read_cases(scenes), *(simulate_cases(pack) if pack else ())]:
-        scores = {name: score(case, name, precision) for name in columns}
-        ratios = {key: scores[model][key] / min(scores[name][key] for name in OPPONENTS) for key in ("ergas", "sam")}
-        table.append({"scene": case.name, "scores": scores, "ratios": ratios})
-        figures = " ".join(f"{scores[name]['ergas']:12.3f}" for name in columns)
-        click.echo(f"{case.name:18s} {figures}   {ratios['ergas']:.3f}   {ratios['sam']:.3f}")
-    for key in ("ergas", "sam"):
-        every = [row["ratios"][key] for row in table]
-        real = [row["ratios"][key] for row in table if not row["scene"].startswith("naip_")]
-        click.echo(f"mean {key} ratio {np.mean(every):.4f}, worst {max(every):.3f}; real {np.mean(real):.4f}")
-    if out is not None:
-        out.write_text(json.dumps(table, indent=1))
+@click.option("--as-published", is_flag=True, help="Cut 20 leading, 21 trailing pixels, mirror incomplete Q2n blocks.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write OUT.md and OUT.json.")
+def main(  # noqa: PLR0913, PLR0917  one argument for each option
+    sources: tuple[Path, ...],
+    pack: Path | None,
+    models: tuple[str, ...],
+    baselines: tuple[str, ...],
+    resolutions: tuple[str, ...],
+    sensor: str | None,
+    precision: str,
+    as_published: bool,
+    out: Path | None,
+) -> None:
+    """Measure every method on every pair of SOURCES."""
+    if not sources and pack is None:
+        msg = "there is something to measure, got no source; pass SOURCES or --pack"
+        raise click.UsageError(msg)
+    if out is not None and not out.parent.is_dir():
+        msg = f"the folder of --out exists, got {out.parent}; make it first"
+        raise click.UsageError(msg)
+    try:
+        specs = named(models, baselines)
+        rows = list(_measured(_all_cases(sources, pack, sensor), specs, resolutions, precision, as_published))
+    except ShipGeoError as error:
+        raise click.ClickException(str(error)) from error
+    facts = known_facts(specs, precision, as_published=as_published)
+    text = write_markdown(rows, facts)
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    totals = {name: summary(some) for name in resolutions if (some := [row for row in rows if row.resolution == name])}
+    table = finite({**facts, "summary": totals, "rows": [asdict(row) for row in rows]})
+    out.with_name(f"{out.name}.json").write_text(json.dumps(table, indent=1, allow_nan=False))
+    out.with_name(f"{out.name}.md").write_text(text)
+
+
+def _all_cases(sources: Iterable[Path], pack: Path | None, sensor: str | None) -> Iterator[Case]:
+    for source in sources:
+        yield from read_cases(source, sensor)
+    if pack is not None:
+        yield from simulate_cases(pack)
+
+
+def _measured(
+    cases: Iterable[Case],
+    specs: Mapping[str, ModelSpec],
+    resolutions: Sequence[str],
+    precision: str,
+    as_published: bool,
+) -> Iterator[Row]:
+    for case in cases:
+        for resolution in resolutions:
+            if resolution == "full" and case.simulated:
+                continue
+            yield measure(case, specs, resolution, precision, as_published=as_published)
+            click.echo(f"{case.name}, {resolution} resolution: done", err=True)
+
+
+def finite(value: Any) -> Any:
+    """Put None where JSON has no number."""
+    if isinstance(value, Mapping):
+        return {key: finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 if __name__ == "__main__":
