@@ -55,7 +55,8 @@ def status(key):
 pan, ms, sensor, bands, model, *sizes = sys.argv[1:]
 job = Job.of(open_scene(pan=pan, ms=ms, sensor=sensor, bands=bands.split(",")), model, "cpu", "auto")
 windows = job.sample_plan.windows()[:6]
-stats = SceneStats.merged([measure_window(open_source(job), job.sample_plan, one, job.scene.sensor) for one in windows])
+parts = [measure_window(open_source(job), job.sample_plan, one, job.scene.sensor) for one in windows]
+stats = SceneStats.merged(parts, job.scene.sensor.roles)
 made = []
 for size in map(int, sizes):
     forget_windows()

@@ -147,4 +147,5 @@ def _plain(ms_up: Tensor, pan: Tensor, ratio: RowCol, halo: int) -> Lattice:
         for i in (0, 1)
     )
     places = [step * np.arange(n) + step // 2 for n in shape]
-    return Lattice(torch.cat([ms_up[:, places[0]][:, :, places[1]], apply_axes(pan, rows, cols)]), *places)
+    there = ms_up[:, step // 2 :: step, step // 2 :: step][:, : shape[0], : shape[1]]
+    return Lattice(torch.cat([there, apply_axes(pan, rows, cols)]), *places)
