@@ -226,14 +226,15 @@ def judged(scene: Scene, truth: Path, images: tuple[np.ndarray, ...]) -> Assessm
 
 def test_dataset_lies_on_the_map(judged: Assessment, scene: Scene) -> None:
     dataset = judged.dataset
-    assert dataset["ergas"].dims == ("image", "y", "x")
+    assert dataset["ergas"].dims == ("product", "y", "x")
     assert dataset["ergas"].shape == (2, 3, 3)
     assert dataset.rio.crs.to_epsg() == 32633
     left, top = scene.pair.output.transform @ (0, 0)
     assert (dataset.x[0], dataset.y[0]) == (left + 32, top - 32)  # tiles of 128 pixels of 0.5 m
     assert dataset.rio.transform().a == 64
-    assert dataset["histogram"].sum(("band", "bin")).values.tolist() == [4 * 288 * 320] * 2
-    assert dataset["rmse_band"].sizes == {"image": 2, "band": 4}
+    assert dataset["histogram"].sum(("band", "bin")).values.tolist() == [4 * 288 * 320] * 3
+    assert dataset.image.values.tolist() == ["fused", "exp", "ms"]
+    assert dataset["rmse_band"].sizes == {"product": 2, "band": 4}
     assert np.sqrt((dataset["rmse_band"][0] ** 2).mean()) == pytest.approx(judged.totals["rmse"])
 
 
@@ -326,6 +327,13 @@ def test_options_that_cannot_work_are_refused(scene: Scene, truth: Path, options
 def test_scene_beside_other_arguments_is_refused(scene: Scene, truth: Path) -> None:
     with pytest.raises(ArgumentError, match="an opened scene is taken as it is, got sensor beside it"):
         assess(truth, scene, sensor="WorldView-2")
+
+
+def test_indices_for_which_the_image_is_too_small_are_left_out(write_pair: Write, tmp_path: Path) -> None:
+    scene = open_scene(write_pair(tmp_path, (128, 128)).pan)
+    judged = assess_scene(pansharpen_scene(scene, model="exp"), scene)
+    assert set(judged.indices) == {name for name in INDICES if name not in REFERENCE} - {"r_q2n", "r_q"}
+    assert set(judged.conventions["left_out"]) == {"r_q2n", "r_q"}
 
 
 def test_large_scenes_have_few_enough_tiles() -> None:

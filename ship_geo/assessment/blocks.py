@@ -39,6 +39,12 @@ def read_box(box: Box, shape: tuple[int, int], ratio: RowCol) -> Box:
     return max(row0 - before, 0), min(row1 + after, n_row), max(col0 - before, 0), min(col1 + after, n_col)
 
 
+def ms_span(region: Box, axis: int, ratio: float, phase: float) -> tuple[int, int]:
+    """MS pixels of a region along an axis for which the MTF has room, half open; may be empty."""
+    first, last = owned(region[2 * axis], region[2 * axis + 1], ratio, phase)
+    return first + margin(ratio), last - margin(ratio)
+
+
 @dataclass(frozen=True, eq=False)
 class Frame:
     """What a block of any method is compared with, DN as float64.
@@ -201,8 +207,7 @@ class BlockScorer:
     def _ms_spans(self, axis: int, box: Box) -> tuple[slice, slice, slice]:
         """MS pixels of a tile along an axis, those of the blocks and those of the windows that start in it."""
         ratio, phase = self.frame.ratio[axis], self.phase[axis]
-        first, last = owned(self.region[2 * axis], self.region[2 * axis + 1], ratio, phase)
-        first, last = first + margin(ratio), last - margin(ratio)
+        first, last = ms_span(self.region, axis, ratio, phase)
         start, stop = owned(box[2 * axis], box[2 * axis + 1], ratio, phase)
         start, stop = max(start, first), min(stop, last)
         block0, block1 = (first + -(-(edge - first) // BLOCK) * BLOCK for edge in (start, stop))

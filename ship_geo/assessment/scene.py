@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ship_geo._typing import Box, PathLike
 from ship_geo.array_pair import ArrayPair
-from ship_geo.assessment.blocks import BlockScorer, Frame, read_frame
+from ship_geo.assessment.blocks import BlockScorer, Frame, ms_span, read_frame
 from ship_geo.assessment.pictures import ScenePixels
 from ship_geo.assessment.scores import Scores, Settings, histogram
 from ship_geo.assessment.sources import Raster, Sources, open_sources
@@ -109,7 +109,9 @@ def assess_scene(
     sources = open_sources(scene, fused, ref)
     known = sources.scene
     tiles = TileGrid.of(known.pair.output.shape, how.tile, how.border)
-    settings = Settings(float(np.mean(known.pair.ratio)), _peak_of(known, how.peak), sources.ref is not None)
+    spans = [ms_span(tiles.region, axis, known.pair.ratio[axis], known.pair.output_phase[axis]) for axis in (0, 1)]
+    n_ms = min(last - first for first, last in spans)
+    settings = Settings(float(np.mean(known.pair.ratio)), _peak_of(known, how.peak), sources.ref is not None, n_ms)
     result = _gather(sources, tiles, settings, _open_rivals(sources, how.baselines), how)
     return Assessment(
         dataset=result.dataset(known, tiles),
@@ -227,11 +229,11 @@ class _Result:
         bands = {method: scores.bands() for method, scores in self.scores.items()}
         variables: dict[str, Any] = {}
         for name in totals[FUSED]:
-            variables[name] = (("image", "y", "x"), np.stack([self.per_tile[method][name] for method in methods]))
-            variables[name + TOTAL] = (("image",), [totals[method][name] for method in methods])
+            variables[name] = (("product", "y", "x"), np.stack([self.per_tile[method][name] for method in methods]))
+            variables[name + TOTAL] = (("product",), [totals[method][name] for method in methods])
         for name in dict.fromkeys(name for values in bands.values() for name in values):
             blank = [np.nan] * len(roles)
-            variables[name + BAND] = (("image", "band"), [bands[method].get(name, blank) for method in methods])
+            variables[name + BAND] = (("product", "band"), [bands[method].get(name, blank) for method in methods])
         row0, row1, col0, col1 = tiles.region
         sizes = [
             [(box[1] - box[0]) * (box[3] - box[2]) for box in (tiles.box(r, c) for c in range(tiles.shape[1]))]
@@ -241,10 +243,12 @@ class _Result:
         variables |= {
             "valid_fraction": (("y", "x"), self.valid),
             "valid_fraction_total": ((), share),
-            "histogram": (("image", "band", "bin"), np.stack([self.histograms[name] for name in methods])),
-            "histogram_ms": (("band", "bin"), self.histograms[MS]),
+            "histogram": (("image", "band", "bin"), np.stack(list(self.histograms.values()))),
         }
-        made = xr.Dataset(variables, coords={"image": methods, "band": roles, "bin": self.edges[:-1]})
+        made = xr.Dataset(
+            variables,
+            coords={"product": methods, "band": roles, "image": list(self.histograms), "bin": self.edges[:-1]},
+        )
         return _placed(made, scene, tiles)
 
 
@@ -288,6 +292,7 @@ def _conventions(
         "d_lambda": "against MS interpolated, p = 1; absolute value after the mean over blocks",
         "masks": "a pixel counts if fused, PAN and all MS bands are valid, and all that a filter saw",
         "baselines": "rounded and clipped as a file would be, statistics of the scene",
+        "left_out": dict.fromkeys(settings.left_out, "the image is too small on the MS grid"),
         "counted": {method: each.counts for method, each in scores.items()},
     }
 

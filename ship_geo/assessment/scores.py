@@ -6,7 +6,9 @@ only place where sums become indices, for a tile as for the scene, so that both 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -39,11 +41,20 @@ class Settings:
         Largest value, DN.
     has_ref
         Whether there is a reference.
+    n_ms
+        Fewest MS pixels along an axis for which the MTF has room; without any, indices on the MS grid are left out, and
+        without a whole block those of blocks.
     """
 
     ratio: float
     peak: float
     has_ref: bool
+    n_ms: int
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Indices for which the images are too small."""
+        return (() if self.n_ms > 0 else ("r_sam", "r_ergas")) + (() if self.n_ms >= BLOCK else ("r_q2n", "r_q"))
 
 
 class Scores:
@@ -70,14 +81,14 @@ class Scores:
         )
         self.distortion, self.khan, self.rho = (
             DistortionAccumulator(BLOCK),
-            Q2nAccumulator(BLOCK),
+            Q2nAccumulator(BLOCK, name="D_lambda,K"),
             RhoAccumulator(settings.ratio),
         )
         self.r_sam, self.r_errors, self.r_q2n, self.r_q = (
             SamAccumulator(),
             ErrorAccumulator(),
-            Q2nAccumulator(BLOCK),
-            UqiAccumulator(BLOCK),
+            Q2nAccumulator(BLOCK, name="R-Q2n"),
+            UqiAccumulator(BLOCK, name="R-Q"),
         )
 
     def merge(self, other: Scores) -> None:
@@ -107,18 +118,21 @@ class Scores:
     def _against_pair(self) -> dict[str, float]:
         spectral, spatial = self.distortion.d_lambda(), self.distortion.d_s()
         khan = 1 - self.khan.compute()
-        return {
+        values = {
             "d_lambda": spectral,
             "d_s": spatial,
             "qnr": qnr(spectral, spatial),
             "d_lambda_k": khan,
             "hqnr": qnr(khan, spatial),
             "d_rho": self.rho.compute(),
-            "r_sam": self.r_sam.compute(),
-            "r_ergas": self.r_errors.ergas(self.settings.ratio),
-            "r_q2n": self.r_q2n.compute(),
-            "r_q": self.r_q.compute(),
         }
+        consistent: dict[str, Callable[[], float]] = {
+            "r_sam": self.r_sam.compute,
+            "r_ergas": partial(self.r_errors.ergas, self.settings.ratio),
+            "r_q2n": self.r_q2n.compute,
+            "r_q": self.r_q.compute,
+        }
+        return values | {name: value() for name, value in consistent.items() if name not in self.settings.left_out}
 
     def bands(self) -> dict[str, list[float]]:
         """Per index that has them the values of the bands; indices of which nothing was counted are left out."""

@@ -78,10 +78,10 @@ class Assessment:
     Attributes
     ----------
     dataset
-        Dims ``image`` (the judged one, then the baselines), ``y``, ``x`` (tiles, with the coordinates of their centres
-        and the CRS), ``band`` and ``bin``. Per tile ``<index>(image, y, x)``, in total ``<index>_total(image)``, per
-        band ``<index>_band(image, band)``; ``valid_fraction(y, x)``; counts of pixels ``histogram(image, band, bin)``
-        and, of MS interpolated, ``histogram_ms(band, bin)``.
+        Dims ``product`` (the judged one, then the baselines), ``y`` and ``x`` (tiles, with the coordinates of their
+        centres and the CRS), ``band``, ``bin``. Per tile ``<index>(product, y, x)``, in total
+        ``<index>_total(product)``, per band ``<index>_band(product, band)``; ``valid_fraction(y, x)``; counts of pixels
+        ``histogram(image, band, bin)``, where the images are the products and ``"ms"``, interpolated.
     conventions
         All that the numbers depend on: kernel, border, block size, phase, peak, tile.
     scene
@@ -98,7 +98,7 @@ class Assessment:
     @property
     def methods(self) -> tuple[str, ...]:
         """Names of what was judged: ``"fused"`` first, then the baselines."""
-        return tuple(str(name) for name in self.dataset.coords["image"].to_numpy())
+        return tuple(str(name) for name in self.dataset.coords["product"].to_numpy())
 
     @property
     def indices(self) -> tuple[str, ...]:
@@ -116,7 +116,7 @@ class Assessment:
         share = float(self.dataset["valid_fraction_total"])
         return {
             method: {
-                **{name: float(self.dataset[name + TOTAL].sel(image=method)) for name in self.indices},
+                **{name: float(self.dataset[name + TOTAL].sel(product=method)) for name in self.indices},
                 "valid_fraction": share,
             }
             for method in self.methods
@@ -128,7 +128,7 @@ class Assessment:
         names = [name for name in self.dataset.data_vars if str(name).endswith(BAND)]
         return {
             method: {
-                str(name).removesuffix(BAND): self.dataset[name].sel(image=method).values.tolist() for name in names
+                str(name).removesuffix(BAND): self.dataset[name].sel(product=method).values.tolist() for name in names
             }
             for method in self.methods
         }
@@ -171,7 +171,7 @@ class Assessment:
                 "valid_fraction": self.dataset["valid_fraction"].values.tolist(),
                 "values": {
                     method: {
-                        name: self.dataset[name].sel(image=method).values.tolist()
+                        name: self.dataset[name].sel(product=method).values.tolist()
                         for name in self.indices
                         if name in self.dataset
                     }
@@ -246,7 +246,7 @@ class Assessment:
             ``row``, ``col`` of the tile, ``box`` on the output grid and ``value``, the worst first.
         """
         name = self._known(index)
-        values = self.dataset[name].isel(image=0).values
+        values = self.dataset[name].isel(product=0).values
         sign = 1 if INDICES[name].direction == "up" else -1
         order = np.argsort(np.where(np.isnan(values), np.inf, sign * values), axis=None, kind="stable")
         places = [np.unravel_index(place, values.shape) for place in order[:n]]

@@ -74,8 +74,9 @@ class UqiAccumulator:
         Windows in the sum.
     """
 
-    def __init__(self, window: int = 32) -> None:
+    def __init__(self, window: int = 32, *, name: str = "Q") -> None:
         _check_side(window)
+        self.name = name  # in warnings
         self.window = window
         self.total: NDArray[np.float64] | None = None
         self.count = 0
@@ -106,7 +107,7 @@ class UqiAccumulator:
 
     def compute(self) -> float:
         """Mean over windows and bands; NaN and a warning if there is none."""
-        return mean_or_nan(sum(self.bands()), len(self.bands()), "Q", "windows")
+        return mean_or_nan(sum(self.bands()), len(self.bands()), self.name, "windows")
 
 
 def _uqi_map(x: NDArray[np.float64], y: NDArray[np.float64], window: int) -> NDArray[np.float64]:
