@@ -20,7 +20,7 @@ from ship_geo.errors import ArgumentError, ShipGeoError
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "pipelines" / "configs" / "slurm.toml"
-QUIET = {"dashboard_address": None}
+QUIET = {"dashboard_address": ":0"}
 
 
 def test_local_cluster_has_processes_which_end_with_it() -> None:

@@ -398,3 +398,79 @@ def test_neither_folder_nor_table_is_an_error_with_a_remedy(batch: Callable[...,
     code, _, err = batch(tmp_path / "a.gpkg", tmp_path / "out", *QUICK)
     assert code == 1
     assert "got none name, source" in err
+
+
+# Clusters -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_two_workers_over_tcp_make_the_same_files(
+    write_pair: Callable[..., Any], batch: Callable[..., Any], tmp_path: Path
+) -> None:
+    source, file = tmp_path / "in", tmp_path / "scheduler.json"
+    for number in range(4):
+        write(source, write_pair, number, (96, 96))
+    common = ("--scheduler-file", str(file), "--no-dashboard")
+    commands = [("scheduler", "--host", "127.0.0.1", "--port", "0")]
+    commands += [("worker", "--no-nanny", "--nthreads", "1", "--memory-limit", "0")] * 2
+    quiet = subprocess.DEVNULL
+    started = [
+        subprocess.Popen([sys.executable, "-m", "dask", *words, *common], env=ENVIRONMENT, stdout=quiet, stderr=quiet)
+        for words in commands
+    ]
+    try:
+        deadline = time.monotonic() + 120
+        while not file.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        words = (source, tmp_path / "there", *QUICK, "--block", 48, "--json")
+        code, said, err = batch(*words, "--cluster", file, "--log-json", tmp_path / "log")
+        assert code == 0, err
+        assert json.loads(said)["n_done"] == 4
+        # Once the cluster has gone, scenes are not to blame.
+        for process in started:
+            process.kill()
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+    assert batch(source, tmp_path / "here", *QUICK, "--block", 96)[0] == 0
+    for number in range(4):
+        assert pixels(tmp_path / "there" / f"{stem(number)}.tif") == pixels(tmp_path / "here" / f"{stem(number)}.tif")
+    told = events(tmp_path / "log")
+    assert {event["scene"] for event in told if event["event"] == "block"} == {stem(number) for number in range(4)}
+    assert sum(event["event"] == "block" for event in told) == 16
+
+
+def test_loss_of_the_cluster_stops_the_batch_and_blames_no_scene(
+    write_pair: Callable[..., Any], batch: Callable[..., Any], tmp_path: Path
+) -> None:
+    from distributed import LocalCluster
+
+    for number in range(3):
+        write(tmp_path / "in", write_pair, number)
+    import batch_work
+
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None
+    ) as one:
+        make = batch_work.Batch.make
+
+        def lose(self: Any, step: Any, client: Any, log: Any) -> Any:
+            if step.stem == stem(1):
+                client.close()
+            return make(self, step, client, log)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(batch_work.Batch, "make", lose)
+            words = (tmp_path / "in", tmp_path / "out", *QUICK, "--cluster", one.scheduler_address, "--jobs", 1)
+            code, _, err = batch(*words)
+        assert code == 1
+        assert "the cluster must stay while a batch runs" in err
+        assert table(tmp_path / "out").status.to_dict() == {
+            stem(0): "done",
+            stem(1): "stopped",
+            stem(2): "pending",
+        }
+        assert batch(*words)[0] == 0
+    assert set(table(tmp_path / "out").status) == {"done"}
