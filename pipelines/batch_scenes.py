@@ -63,7 +63,7 @@ def stems(scenes: Sequence[Mapping[str, Any]], records: Records) -> list[str]:
     All of those that collide get a digest, so that names depend neither on the order of scenes nor on filters. A scene
     keeps the name that an earlier batch gave it, and gets none that another scene had.
     """
-    plain = [re.sub(r"[^\w.+-]+", "_", str(scene["name"])).strip("._") or "scene" for scene in scenes]
+    plain = [_plain(str(scene["name"])) for scene in scenes]
     count = Counter(name.casefold() for name in plain)
     count.update(RESERVED)
     names = []
@@ -73,6 +73,12 @@ def stems(scenes: Sequence[Mapping[str, Any]], records: Records) -> list[str]:
         digest = hashlib.sha256(f"{scene['source']}\n{scene['name']}".encode()).hexdigest()[:8]
         names.append(name if is_own or (not old and count[name.casefold()] == 1) else f"{name}-{digest}")
     return names
+
+
+def _plain(name: str) -> str:
+    """Return a name that any file may have, without the suffix of an archive."""
+    bare = re.sub(r"\.(zip|tar|tar\.gz|tgz)$", "", name, flags=re.IGNORECASE)
+    return re.sub(r"[^\w.+-]+", "_", bare).strip("._") or "scene"
 
 
 def shape_of(outline: Any) -> Any:

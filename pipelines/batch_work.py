@@ -23,6 +23,8 @@ from ship_geo.errors import ArgumentError, ShipGeoError
 
 SKIP, MAKE, LEAVE = "skip", "make", "leave out"
 
+UNCHANGED = "done and unchanged"
+
 Log = Callable[..., None]
 
 CURRENT: ContextVar[str] = ContextVar("CURRENT", default="")
@@ -73,10 +75,10 @@ class Batch:
         old = self.records.read(stem)
         if old.get("status") == FAILED and not self.options["retry_failed"]:
             return Step(row, stem, SKIP, "failed before; --retry-failed tries again", old=old)
-        is_done = old.get("status") == DONE and self.records.is_whole(old) and not self.options["restart"]
+        is_done = bool(old.get("made")) and self.records.is_whole(old) and not self.options["restart"]
         parameters = self._parameters(row)
         if is_done and old.get("stamp") and old["stamp"] == _stamp(row) and _same(old["causes"], parameters):
-            return Step(row, stem, SKIP, "done and unchanged", old=old)
+            return Step(row, stem, SKIP, UNCHANGED, old=old)
         scene = self._open(row)
         seen = {**row, **facts_of(scene)}
         refusal = self.wanted.refuses({**seen, "geometry": shape_of(seen["geometry"])}) if row["problem"] else ""
@@ -84,7 +86,7 @@ class Batch:
             return Step(row, stem, LEAVE, refusal)
         causes = {**parameters, "scene": scene.identity}
         if is_done and old["causes"] == causes:
-            return Step(row, stem, SKIP, "done and unchanged", old=old)
+            return Step(row, stem, SKIP, UNCHANGED, old=old)
         return Step({**seen, "causes": causes}, stem, MAKE, _why(old, causes, is_done=is_done), scene, old)
 
     def make(self, step: Step, client: Any, log: Log) -> Row:
@@ -102,7 +104,7 @@ class Batch:
             record["item"] = item_path(path).name
         except ArgumentError as error:  # no time is known
             warnings.warn(f"no STAC Item is written: {error}", UserWarning, stacklevel=1)
-        self.records.write(step.stem, {**record, "owns": True})
+        self.records.write(step.stem, {**record, "owns": True, "made": False})
         with pansharpen_scene(
             step.scene,
             **self.how,
@@ -116,7 +118,7 @@ class Batch:
         ) as fused:
             told = json.loads(fused.attrs["ship_geo_record"])
             known = {name: fused.attrs[name] for name in ("model", "model_digest", "radiometry")}
-        return {**record, **known, **told, "status": DONE, "owns": True, "ended": now()}
+        return {**record, **known, **told, "status": DONE, "owns": True, "made": True, "ended": now()}
 
     def one(self, row: Row, stem: str, client: Any, log: Log) -> Row:
         """Do what is to be done about a scene; whatever is wrong with it is kept in its record.
@@ -131,34 +133,45 @@ class Batch:
             step = self.decide(row, stem)
             if step.action != MAKE:
                 log("skipped", why=step.why)
-                return {**(step.old or row), "status": (step.old or {}).get("status", LEAVE), "why": step.why}
+                return self._left(step)
             log("scene", why=step.why, output=f"{stem}.tif")
             record = self.make(step, client, log)
         except Exception as error:  # noqa: BLE001  one bad scene must not end the batch
             return self._failed(row, stem, error, client, log)
         except BaseException:
-            self._note(row, stem, {"status": STOPPED, "ended": now()})
+            self._stopped(stem)
             raise
         self.records.write(stem, record)
         return record
 
+    def _left(self, step: Step) -> Row:
+        """Return the record of a scene that is left as it is."""
+        old = dict(step.old or {})
+        if step.action == LEAVE:
+            return {**step.row, "status": LEAVE, "why": step.why}
+        if old["status"] != DONE and step.why == UNCHANGED:  # its source was away for a while
+            old = {**old, "status": DONE, "error": None}
+            self.records.write(step.stem, old)
+        return {**old, "why": step.why}
+
     def _failed(self, row: Row, stem: str, error: Exception, client: Any, log: Log) -> Row:
         if self.stop.is_set() or (client is not None and client.status != "running"):
-            self._note(row, stem, {"status": STOPPED, "ended": now()})
+            self._stopped(stem)
             msg = f"the cluster must stay while a batch runs, got {error}; start it and run again, which goes on"
             raise ClusterLostError(msg) from error
         told = {"type": type(error).__name__, "message": str(error)}
         if self.options["debug"]:
             told["traceback"] = "".join(traceback.format_exception(error))
         log("failed", **told)
-        return self._note(row, stem, {"status": FAILED, "error": told, "ended": now()})
-
-    def _note(self, row: Row, stem: str, facts: Row) -> Row:
-        old = self.records.read(stem)
-        kept = old if old.get("status") == RUNNING else {"owns": old.get("owns", False)}
-        record = {**row, **kept, **facts}
+        record = {**row, **self.records.read(stem), "status": FAILED, "error": told, "ended": now()}
         self.records.write(stem, record)
         return record
+
+    def _stopped(self, stem: str) -> None:
+        """Note that a scene was begun and not finished; what is done stays so."""
+        old = self.records.read(stem)
+        if old.get("status") == RUNNING:
+            self.records.write(stem, {**old, "status": STOPPED, "ended": now()})
 
     def _open(self, row: Row) -> Any:
         from ship_geo.scene import open_scene
@@ -166,7 +179,9 @@ class Batch:
         names = ("geometry", "dem", "geoid", "crs", "resolution", "missing", "scratch")
         opening = {name: self.options[name] for name in names if self.options[name] is not None}
         sensor = self.options["pair_sensor"] if row["family"] in ("pair", "stack", None) else None
-        scene = open_scene(row["source"], sensor=sensor, product=row["name"], **opening)
+        # What could not be opened may be an archive that nobody looked into: its name is that of the file.
+        product = None if row["problem"] else row["name"]
+        scene = open_scene(row["source"], sensor=sensor, product=product, **opening)
         if scene.time is None and row["time"]:
             return replace(scene, acquisition=replace(scene.acquisition, time=row["time"]))
         return scene

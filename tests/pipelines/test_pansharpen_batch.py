@@ -17,6 +17,7 @@ import numpy as np
 import pystac
 import pytest
 import rasterio
+from deliveries import gaofen
 from pystac.validation import JsonSchemaSTACValidator
 
 from ship_geo import pansharpen_scene
@@ -243,6 +244,41 @@ def test_changed_files_parameters_and_lost_outputs_are_made_anew_and_say_why(
     assert why("--model", "exp", "--register", "off", "--restart").startswith("make")
 
 
+def test_what_was_made_is_not_made_again_because_its_source_was_away(
+    write_pair: Callable[..., Any], batch: Callable[..., Any], tmp_path: Path
+) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    pair = write(source, write_pair, 0)
+    assert batch(source, out, *QUICK)[0] == 0
+    write_catalog(find_scenes(source), tmp_path / "scenes.gpkg")
+    before = (out / f"{stem(0)}.tif").stat().st_mtime_ns
+    pair.pan.rename(tmp_path / "away.tif")
+    assert batch(tmp_path / "scenes.gpkg", out, *QUICK)[0] == 1
+    assert set(table(out).status) == {"failed"}
+    (tmp_path / "away.tif").rename(pair.pan)
+    assert batch(tmp_path / "scenes.gpkg", out, *QUICK, "--retry-failed")[0] == 0
+    assert set(table(out).status) == {"done"}
+    assert (out / f"{stem(0)}.tif").stat().st_mtime_ns == before
+
+
+def test_stopping_while_looking_at_what_is_done_leaves_it_done(
+    write_pair: Callable[..., Any], batch: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "in", write_pair, 0)
+    assert batch(tmp_path / "in", tmp_path / "out", *QUICK)[0] == 0
+    import batch_work
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batch_work.Batch, "_open", interrupt)
+        assert batch(tmp_path / "in", tmp_path / "out", *QUICK)[0] == 130
+    assert set(table(tmp_path / "out").status) == {"done"}
+    code, said, _ = batch(tmp_path / "in", tmp_path / "out", *QUICK, "--json")
+    assert (code, json.loads(said)["n_skipped"]) == (0, 1)
+
+
 def test_a_file_of_somebody_else_is_not_replaced(
     write_pair: Callable[..., Any], batch: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -360,6 +396,23 @@ def test_what_cannot_be_opened_is_a_failure_whatever_the_filters(
     assert code == 0
     assert json.loads(said)["left_out"] == {"time": 1}
     assert not list((tmp_path / "out").glob("*.tif"))
+
+
+def test_archives_that_nobody_looked_into_are_opened_and_later_skipped_by_their_size_and_time(
+    batch: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in").mkdir()
+    gaofen.gf2_tar_new(tmp_path / "in", kind="tar.gz")
+    monkeypatch.setattr("ship_geo.catalog.entries.LARGE_ARCHIVE", 0)
+    code, said, err = batch(tmp_path / "in", tmp_path / "out", *QUICK, "--json")
+    assert code == 0, err + said
+    (output,) = (tmp_path / "out").glob("*.tif")
+    assert not output.stem.endswith("tar.gz")
+    import batch_work
+
+    monkeypatch.setattr(batch_work.Batch, "_open", None)
+    code, said, err = batch(tmp_path / "in", tmp_path / "out", *QUICK, "--json")
+    assert (code, json.loads(said)["n_skipped"]) == (0, 1), err
 
 
 # Wrong usage --------------------------------------------------------------------------------------------------------
