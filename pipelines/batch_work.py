@@ -87,7 +87,8 @@ class Batch:
         causes = {**parameters, "scene": scene.identity}
         if is_done and old["causes"] == causes:
             return Step(row, stem, SKIP, UNCHANGED, old=old)
-        return Step({**seen, "causes": causes}, stem, MAKE, _why(old, causes, is_done=is_done), scene, old)
+        why = _why(old, causes, is_done=is_done, is_restart=self.options["restart"])
+        return Step({**seen, "causes": causes}, stem, MAKE, why, scene, old)
 
     def make(self, step: Step, client: Any, log: Log) -> Row:
         """Sharpen a scene, and return its record."""
@@ -196,14 +197,15 @@ def _same(causes: Mapping[str, Any], parameters: Mapping[str, Any]) -> bool:
     return {name: value for name, value in causes.items() if name != "scene"} == parameters
 
 
-def _why(old: Mapping[str, Any], causes: Mapping[str, Any], *, is_done: bool) -> str:
+def _why(old: Mapping[str, Any], causes: Mapping[str, Any], *, is_done: bool, is_restart: bool) -> str:
     from ship_geo.ledger import changes
 
+    if is_restart:
+        return "a restart was asked for"
     if is_done:
         return changes(old["causes"], causes)
-    return {DONE: "its output is not there any more", FAILED: "failed before"}.get(
-        str(old.get("status")), "not done yet"
-    )
+    reasons = {"": "not done yet", DONE: "its output is not there any more", FAILED: "failed before"}
+    return reasons.get(old.get("status", ""), "was stopped")
 
 
 def _stamp(row: Mapping[str, Any]) -> list[int] | None:

@@ -57,7 +57,7 @@ def tell_of(record: Row) -> str:
     if record["status"] == FAILED:
         return f"FAILED: {record['error']['message']}"
     if "why" in record:
-        return str(record["why"])
+        return f"left out by {record['why']}" if record["status"] == LEAVE else str(record["why"])
     resumed = f", {record['n_resumed']} of {record['n_block']} blocks from before" if record["n_resumed"] else ""
     return f"{record['seconds']:.1f} s, {record['megapixels_per_second']:.2f} megapixels/s{resumed}"
 

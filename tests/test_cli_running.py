@@ -78,7 +78,7 @@ def test_cluster_by_its_address_makes_the_same_file_under_names_for_the_dashboar
 ) -> None:
     words = ("pansharpen", "--pan", scene.pan, "--ms", scene.ms, "--model", "brovey")
     with LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None
+        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=":0"
     ) as one:
         code, _, err = run(*words, "-o", tmp_path / "there.tif", "--cluster", one.scheduler_address)
         assert code == 0, err

@@ -241,7 +241,7 @@ def test_changed_files_parameters_and_lost_outputs_are_made_anew_and_say_why(
     assert pixels(out / f"{name}.tif") == second
     write_pair(pair.pan.parent, (64, 64), seed=99, stem=name, nodata=0)
     assert why("--model", "exp", "--register", "off") == "make: scene changed"
-    assert why("--model", "exp", "--register", "off", "--restart").startswith("make")
+    assert why("--model", "exp", "--register", "off", "--restart") == "make: a restart was asked for"
 
 
 def test_what_was_made_is_not_made_again_because_its_source_was_away(
@@ -505,7 +505,7 @@ def test_loss_of_the_cluster_stops_the_batch_and_blames_no_scene(
     import batch_work
 
     with LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None
+        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=":0"
     ) as one:
         make = batch_work.Batch.make
 
