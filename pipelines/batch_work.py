@@ -103,8 +103,9 @@ class Batch:
         try:
             check_item(path, step.scene, overwrite=may_replace)
             record["item"] = item_path(path).name
-        except ArgumentError as error:  # no time is known
-            warnings.warn(f"no STAC Item is written: {error}", UserWarning, stacklevel=1)
+        except ArgumentError:  # no time is known
+            told = "a STAC Item needs a time of acquisition, got none; give it in the column `time` of a table"
+            warnings.warn(told, UserWarning, stacklevel=1)
         self.records.write(step.stem, {**record, "owns": True, "made": False})
         with pansharpen_scene(
             step.scene,

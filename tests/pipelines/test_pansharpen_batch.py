@@ -92,6 +92,7 @@ def batch(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 # One bad scene ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_one_corrupt_scene_among_twenty_is_listed_and_the_others_are_made(
     write_pair: Callable[..., Any], batch: Callable[..., Any], tmp_path: Path
 ) -> None:
