@@ -24,6 +24,7 @@ from ship_geo.assessment import Assessment, Options, assess_images
 from ship_geo.baselines.registry import METHODS
 from ship_geo.budget import Budget, forecast
 from ship_geo.catalog import find_scenes
+from ship_geo.dispatch import Log
 from ship_geo.errors import ArgumentError, CheckpointError
 from ship_geo.fusers import pick_device, pick_precision
 from ship_geo.jobs import Job
@@ -69,6 +70,7 @@ def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
     max_memory: str | int | None = None,
     max_gpu_memory: str | int | None = None,
     client: Any = None,
+    log: Log | None = None,
     **opening: Unpack[SceneOptions],
 ) -> xr.DataArray:
     """Sharpen a scene onto its PAN grid.
@@ -117,6 +119,8 @@ def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
         fit. None: no limit.
     client
         A `distributed.Client` whose workers make the blocks of `output`; an active one is used without being passed.
+    log
+        Called while writing with the name of each event, and facts by keyword; see `ship_geo.runner.run_job`.
     **opening
         How the scene is opened, see `ship_geo.scene.SceneOptions`: ``product``, ``geometry``, ``dem`` and others.
 
@@ -155,7 +159,7 @@ def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
     job = Job.of(scene, model, device, precision, radiometry)
     if output is None:
         return lazy_array(job, chunks)
-    run = RunOptions(chunks, max_memory, max_gpu_memory, client, restart)
+    run = RunOptions(chunks, max_memory, max_gpu_memory, client, restart, log)
     return _write(job, run, output, overwrite=overwrite, stac=stac, progress=progress)
 
 
@@ -179,7 +183,7 @@ def _write(job: Job, run: RunOptions, output: PathLike, *, overwrite: bool, stac
     ):
         if staging.restarted_because:
             warn(f"the job starts anew: {staging.restarted_because}", UserWarning, stacklevel=3)
-        record = run_job(job, staging, blocks, client=run.client, budget=budget, advance=advance)
+        record = run_job(job, staging, blocks, client=run.client, budget=budget, advance=advance, log=run.log)
     if stac:
         write_item(output, job.scene, facts, overwrite=overwrite)
     told = {"shift": facts["shift"], "warnings": list(job.scene.warnings), **asdict(record)}
@@ -195,6 +199,7 @@ class RunOptions:
     max_gpu_memory: str | int | None
     client: Any
     restart: bool = False
+    log: Log | None = None
 
     def budget(self, job: Job) -> Budget:
         """Choose blocks and batches."""

@@ -10,6 +10,18 @@ not looked for, since that would mean opening every raster.
 from __future__ import annotations
 
 from ship_geo.catalog.outlines import footprint, on_globe
+from ship_geo.catalog.selection import SceneFilter, parse_moment, read_area, read_catalog
 from ship_geo.catalog.table import as_geojson, check_catalog, find_scenes, write_catalog
 
-__all__ = ["as_geojson", "check_catalog", "find_scenes", "footprint", "on_globe", "write_catalog"]
+__all__ = [
+    "SceneFilter",
+    "as_geojson",
+    "check_catalog",
+    "find_scenes",
+    "footprint",
+    "on_globe",
+    "parse_moment",
+    "read_area",
+    "read_catalog",
+    "write_catalog",
+]

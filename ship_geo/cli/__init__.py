@@ -10,24 +10,15 @@ from __future__ import annotations
 
 import json
 import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
-from ship_geo.cli.options import common_options, pair_options, selection
+from ship_geo.cli.options import common_options, pair_options, running_options, selection
 from ship_geo.cli.quality import quality
-from ship_geo.cli.shell import (
-    INTERRUPTED,
-    TERMINATED,
-    Command,
-    Terminated,
-    echo_json,
-    echo_pairs,
-    show_warning,
-    terminating,
-)
+from ship_geo.cli.running import running
+from ship_geo.cli.shell import Command, echo_json, echo_pairs, run_command, show_warning
 
 __all__ = ["cli", "main"]
 
@@ -45,23 +36,7 @@ def main(args: Sequence[str] | None = None) -> int:
     int
         Exit code.
     """
-    words = sys.argv[1:] if args is None else list(args)
-    with warnings.catch_warnings(), terminating():
-        warnings.showwarning = show_warning
-        try:
-            return int(cli.main(words, prog_name="ship-geo", standalone_mode=False) or 0)
-        except click.ClickException as error:
-            error.show()
-            if "--json" in words:
-                message = error.format_message()
-                echo_json({"error": {"type": "UsageError", "message": message, "exit_code": error.exit_code}})
-            return error.exit_code
-        except click.Abort:
-            click.echo("interrupted", err=True)
-            return INTERRUPTED
-        except Terminated:
-            click.echo("terminated", err=True)
-            return TERMINATED
+    return run_command(cli, sys.argv[1:] if args is None else args, "ship-geo")
 
 
 def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -104,7 +79,9 @@ def cli() -> None:
 @click.option("--restart", is_flag=True, help="Start anew where an interrupted run to OUT could go on.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done.")
+@click.option("--record", metavar="FILE", help="Write what the run did, or why it failed, as JSON, too.")
 @click.option("-q", "--quiet", is_flag=True, help="Show neither progress nor a summary.")
+@running_options
 @common_options
 def pansharpen(**options: Any) -> None:
     """Sharpen SOURCE: a delivery (folder, archive or any file of it), either file of a pair, or a stack."""
@@ -121,26 +98,30 @@ def pansharpen(**options: Any) -> None:
     if output is None:
         msg = "say where the result goes: -o OUT (or see what would be done: --dry-run)"
         raise click.UsageError(msg)
-    from ship_geo.api import pansharpen_scene
+    with running(options) as (run, note):
+        from ship_geo.api import pansharpen_scene
 
-    with pansharpen_scene(
-        **chosen,
-        **how,
-        output=output,
-        overwrite=options["overwrite"],
-        restart=options["restart"],
-        stac=options["stac"],
-        progress=not options["quiet"],
-    ) as fused:
-        record = json.loads(fused.attrs["ship_geo_record"])
-        result = {
-            "output": output,
-            "shape": list(fused.shape),
-            "dtype": str(fused.dtype),
-            "bands": [str(name) for name in fused.coords["band"].to_numpy()],
-            **{key: fused.attrs[key] for key in ("sensor", "scene_geometry", "radiometry", "model", "model_digest")},
-            **record,
-        }
+        with pansharpen_scene(
+            **chosen,
+            **how,
+            **run,
+            output=output,
+            overwrite=options["overwrite"],
+            restart=options["restart"],
+            stac=options["stac"],
+        ) as fused:
+            record = json.loads(fused.attrs["ship_geo_record"])
+            result = {
+                "output": output,
+                "shape": list(fused.shape),
+                "dtype": str(fused.dtype),
+                "bands": [str(name) for name in fused.coords["band"].to_numpy()],
+                **{
+                    key: fused.attrs[key] for key in ("sensor", "scene_geometry", "radiometry", "model", "model_digest")
+                },
+                **record,
+            }
+        note(result)
     for text in record["warnings"]:
         show_warning(text)
     if options["as_json"]:

@@ -70,6 +70,18 @@ def pair_options(function: F) -> F:
     )
 
 
+def running_options(function: F) -> F:
+    """Options that say where a run works, and what is told of it meanwhile; see `ship_geo.cli.running`."""
+    return _decorate(
+        function,
+        click.option(
+            "--cluster", metavar="WHERE", help="local, cuda, slurm, pbs, …, tcp://HOST:PORT, or a scheduler's .json."
+        ),
+        click.option("--cluster-config", metavar="TOML", help="How the cluster is made: [cluster], [scale], [adapt]."),
+        click.option("--log-json", metavar="FILE|-", help="Add events to FILE, a JSON object a line; -: to stderr."),
+    )
+
+
 sensor_option: Callable[[F], F] = click.option(
     "--sensor", metavar="NAME", help="Sensor, where the files do not tell, e.g. WorldView-2."
 )

@@ -8,7 +8,8 @@ import re
 import signal
 import threading
 import traceback
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -42,6 +43,36 @@ def terminating() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def run_command(command: click.Command, words: Sequence[str], name: str) -> int:
+    """Run a command, and return its exit code.
+
+    Parameters
+    ----------
+    command
+        The command, or a group of them.
+    words
+        Words after the name of the program.
+    name
+        Of the program, for its help.
+    """
+    with warnings.catch_warnings(), terminating():
+        warnings.showwarning = show_warning
+        try:
+            return int(command.main(list(words), prog_name=name, standalone_mode=False) or 0)
+        except click.ClickException as error:
+            error.show()
+            if "--json" in words:
+                message = error.format_message()
+                echo_json({"error": {"type": "UsageError", "message": message, "exit_code": error.exit_code}})
+            return error.exit_code
+        except click.Abort:
+            click.echo("interrupted", err=True)
+            return INTERRUPTED
+        except Terminated:
+            click.echo("terminated", err=True)
+            return TERMINATED
 
 
 class Command(click.Command):
@@ -95,16 +126,9 @@ def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
 
 def echo_json(value: Any) -> None:
     """Print a value as JSON; infinity and NaN become null."""
-    click.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
+    from ship_geo.writer.texts import as_plain  # loads rasterio, which help does not need
 
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    is_finite = not isinstance(value, float) or value - value == 0
-    return value if is_finite else None
+    click.echo(json.dumps(as_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def echo_pairs(pairs: Mapping[str, Any]) -> None:

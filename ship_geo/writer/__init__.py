@@ -19,6 +19,7 @@ from ship_geo.writer.nodata import apply_nodata, choose_nodata
 from ship_geo.writer.profile import OutputProfile
 from ship_geo.writer.sink import BlockSink
 from ship_geo.writer.staging import Staging
+from ship_geo.writer.texts import as_plain, write_json
 
 __all__ = [
     "CACHE_BYTES",
@@ -30,8 +31,10 @@ __all__ = [
     "Staging",
     "WriteRecord",
     "apply_nodata",
+    "as_plain",
     "check_output",
     "choose_nodata",
     "describe",
     "discard",
+    "write_json",
 ]
