@@ -136,7 +136,7 @@ def run(case: Case, model: object, precision: str) -> tuple[np.ndarray, GridPair
     spec = ModelSpec.resolve(model)
     source = ReaderSource(ArrayPairReader(case.ms, case.pan, pair=pair))
     shape, halo, gains = pair.output.shape, halo_for(pair.ratio), case.sensor.gnyq_ms
-    stats = gather_stats(source, stats_plan(shape, halo), gains)
+    stats = gather_stats(source, stats_plan(shape, halo), gains, pair.ratio if spec.kind == "network" else None)
     plan = Plan(shape, spec.window, spec.overlap, halo)
     fused, _ = fuse_block(
         source,

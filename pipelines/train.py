@@ -100,7 +100,14 @@ def main(
         task.network.load_state_dict(load_checkpoint(start).state)
     last = out / "last.ckpt"
     first = torch.load(last, weights_only=True, map_location="cpu")["global_step"] if last.exists() else 0
-    steps = ChipSteps(ChipPack.from_file(train_pack), schedule.steps, run["batch_size"], run["region"], run["seed"])
+    steps = ChipSteps(
+        ChipPack.from_file(train_pack),
+        schedule.steps,
+        run["batch_size"],
+        run["region"],
+        run["seed"],
+        tuple(run["scales"]),
+    )
     mixed = _mixed(steps, scenes, scene_share, task.network.config.n_band) if scenes else steps
     checks = ChipSteps(ChipPack.from_file(val_pack), run["val_steps"], 4, run["val_region"], run["seed"] + 1)
     trainer = lightning.Trainer(
@@ -109,7 +116,7 @@ def main(
         max_epochs=-1,
         accelerator="auto",
         devices=1,
-        precision=run["precision"] if torch.cuda.is_available() else "32-true",
+        precision=run["precision"],
         gradient_clip_val=1.0,
         logger=CSVLogger(out, name="", version=f"from_{first}"),
         val_check_interval=min(run["val_every"], schedule.steps),

@@ -28,9 +28,11 @@ from numpy.typing import NDArray
 from ship_geo._typing import Box
 from ship_geo.array_pair import ArrayPair, open_pair
 from ship_geo.data.reader import MARGIN, ArrayPairReader
-from ship_geo.inference import ReaderSource, measure_window
+from ship_geo.inference import ReaderSource, measure_window, observe_window, observed_windows
 from ship_geo.jobs import Job, sharpen
 from ship_geo.lazy import Chunks, chunk_shape, describe
+from ship_geo.ops.moments import Moments
+from ship_geo.ops.views import BandView, fit_views
 from ship_geo.sensors import Sensor
 from ship_geo.stats import SceneStats, WindowStats, spread
 from ship_geo.tiling import Plan, Window
@@ -159,10 +161,16 @@ class _Parts:
         pan_rows, pan_cols = (rows[0] + row0, rows[1] + row0), (cols[0] + col0, cols[1] + col0)
         return *self.ms.cut(ms_rows, ms_cols), *self.pan.cut(pan_rows, pan_cols)
 
-    def measure(self, index: int, window: Window) -> TaskRef:
-        """Add the task that measures a window of the statistics."""
+    def measure(self, index: int, window: Window, views: Any) -> TaskRef:
+        """Add the task that measures a window of the statistics; `views` are those of the scene, or their task."""
         key = (f"ship-window-{self.job.token}", index)
-        self.graph[key] = Task(key, _measure_parts, self.job_ref, window, *self.under(window.core))
+        self.graph[key] = Task(key, _measure_parts, self.job_ref, window, views, *self.under(window.core))
+        return TaskRef(key)
+
+    def observe(self, index: int, window: Window) -> TaskRef:
+        """Add the task that compares the bands of a window with PAN."""
+        key = (f"ship-look-{self.job.token}", index)
+        self.graph[key] = Task(key, _observe_parts, self.job_ref, window, *self.under(window.core))
         return TaskRef(key)
 
     def over_inputs(self, name: str) -> HighLevelGraph:
@@ -174,10 +182,20 @@ class _Parts:
 def _add_statistics(parts: _Parts) -> TaskRef:
     plan = parts.job.sample_plan
     chosen = spread(len(plan))
-    measured = List(*(parts.measure(index, _window(plan, index)) for index in chosen))
+    views = _add_views(parts)
+    measured = List(*(parts.measure(index, _window(plan, index), views) for index in chosen))
     inputs = _Inputs(parts.ms.image, parts.pan.image) if len(chosen) < len(plan) else None
     key = f"ship-statistics-{parts.job.token}"
-    parts.graph[key] = Task(key, _merge, parts.job_ref, measured, inputs)
+    parts.graph[key] = Task(key, _merge, parts.job_ref, measured, views, inputs)
+    return TaskRef(key)
+
+
+def _add_views(parts: _Parts) -> TaskRef:
+    """Add the tasks that find out how each band sees what PAN sees, as far as the job wants to know."""
+    plan, key = parts.job.sample_plan, f"ship-views-{parts.job.token}"
+    chosen = observed_windows(plan) if parts.job.observes else []
+    looks = List(*(parts.observe(index, _window(plan, index)) for index in chosen))
+    parts.graph[key] = Task(key, _find_views, parts.job_ref, looks)
     return TaskRef(key)
 
 
@@ -196,17 +214,23 @@ class _Inputs:
     pan: da.Array
 
 
-def _merge(job: Job, measured: Sequence[WindowStats], inputs: _Inputs | None) -> SceneStats:
+def _merge(
+    job: Job, measured: Sequence[WindowStats], views: tuple[BandView, ...], inputs: _Inputs | None
+) -> SceneStats:
     if inputs is not None and not any(part.moments.count for part in measured):
-        measured = _measure_all(job, inputs)
-    return SceneStats.merged(measured)
+        measured = _measure_all(job, views, inputs)
+    return SceneStats.merged(measured, views)
 
 
-def _measure_all(job: Job, inputs: _Inputs) -> list[WindowStats]:
+def _find_views(job: Job, looks: Sequence[Moments]) -> tuple[BandView, ...]:
+    return fit_views(looks, job.gnyq_ms, job.scene.pair.ratio) if looks else ()
+
+
+def _measure_all(job: Job, views: tuple[BandView, ...], inputs: _Inputs) -> list[WindowStats]:
     """Measure every window, from inside a task: most of a large scene is masked, and the sample met nothing else."""
     parts = _Parts(job, inputs.ms, inputs.pan)
     key = f"ship-all-windows-{job.token}"
-    refs = [parts.measure(index, window) for index, window in enumerate(job.sample_plan.windows())]
+    refs = [parts.measure(index, window, views) for index, window in enumerate(job.sample_plan.windows())]
     parts.graph[key] = Task(key, list, List(*refs))
     made: list[WindowStats] = Delayed(key, parts.over_inputs(key)).compute()
     return made
@@ -247,5 +271,9 @@ def _sharpen_parts(job: Job, stats: SceneStats, block: Box, *parts: Any) -> NDAr
     return sharpen(job, stats, block, _source(job, *parts)).values
 
 
-def _measure_parts(job: Job, window: Window, *parts: Any) -> WindowStats:
-    return measure_window(_source(job, *parts), job.sample_plan, window, job.gnyq_ms)
+def _measure_parts(job: Job, window: Window, views: tuple[BandView, ...], *parts: Any) -> WindowStats:
+    return measure_window(_source(job, *parts), job.sample_plan, window, job.gnyq_ms, views)
+
+
+def _observe_parts(job: Job, window: Window, *parts: Any) -> Moments:
+    return observe_window(_source(job, *parts), job.sample_plan, window)

@@ -25,6 +25,7 @@ from ship_geo.nn.checkpoint import Checkpoint, build_model
 from ship_geo.nn.inputs import N_GUIDE, N_STREAM, BandStatistics, network_streams
 from ship_geo.nn.ship_plus_plus import ShipPlusPlus, ShipPlusPlusConfig
 from ship_geo.nn.weights import ShipPlusPlus_Weights, resolve_weights
+from ship_geo.ops.resample import move
 from ship_geo.ops.windows import PreparedWindow
 from ship_geo.stats import SceneStats
 
@@ -267,7 +268,12 @@ class NetworkFuser:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             fused = self.network(ms_stream.contiguous(memory_format=last), guide_stream.contiguous(memory_format=last))
         values: Tensor = fused.float() * statistics.ms_std + statistics.ms_mean
-        return values.contiguous().cpu()
+        if stats.onto_pan:
+            return values.contiguous().cpu()
+        # What was added to each band where PAN shows its ground is taken to where the band has it.
+        placed = torch.stack([window.ms_placed for window in windows]).to(self.device)[:, bands]
+        shifts = [(stats.views[band].row, stats.views[band].col) for band in bands]
+        return (placed + move(values - ms_up[:, bands], shifts)).contiguous().cpu()
 
 
 def _on(statistics: BandStatistics, device: torch.device) -> BandStatistics:

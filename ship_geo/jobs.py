@@ -137,7 +137,8 @@ class Job:
         exact = pick_precision(precision, chosen)
         shape, halo = scene.pair.output.shape, halo_for(scene.pair.ratio)
         gnyq = scene.sensor.gnyq_ms
-        token = tokenize(scene.identity, gnyq, scene.sensor.bits, spec.digest, chosen.type, exact, gain, offset)
+        values = scene.identity, gnyq, scene.sensor.bits, gain, offset, scene.is_registered
+        token = tokenize(values, spec.digest, chosen.type, exact)
         return cls(
             scene=scene,
             spec=spec,
@@ -157,6 +158,16 @@ class Job:
         )
 
     @property
+    def observes(self) -> bool:
+        """Whether it is found out how each band sees what PAN sees, which networks are told."""
+        return self.spec.kind == "network"
+
+    @property
+    def onto_pan(self) -> bool:
+        """Whether bands are brought onto PAN, each by its own shift: where a correction of the shift was asked for."""
+        return self.observes and self.scene.is_registered
+
+    @property
     def facts(self) -> dict[str, Any]:
         """All that the pixels of the output depend on, by cause; values that JSON can hold."""
         device = pick_device(self.device)
@@ -167,6 +178,7 @@ class Job:
             "device": device.type if self.spec.kind == "network" else "any",
             "precision": pick_precision(self.precision, device) if self.spec.kind == "network" else "float32",
             "window": [self.plan.window, self.plan.overlap, self.plan.halo],
+            "onto_pan": self.onto_pan,
             "mtf": list(self.gnyq_ms),
             "bits": self.bits,
             "radiometry": self.radiometry,
@@ -239,14 +251,19 @@ def measure(job: Job, source: WindowSource | None = None) -> SceneStats:
         If no pixel is valid, or a file cannot be read.
     """
     if source is not None:
-        return gather_stats(source, job.sample_plan, job.gnyq_ms)
+        return _gather(job, source)
     stats = _STATS.get(job.token)
     if stats is None:
         while len(_STATS) >= MAX_OPEN:
             _STATS.pop(next(iter(_STATS)), None)
-        stats = gather_stats(open_source(job), job.sample_plan, job.gnyq_ms)
+        stats = _gather(job, open_source(job))
         _STATS[job.token] = stats
     return stats
+
+
+def _gather(job: Job, source: WindowSource) -> SceneStats:
+    ratio = job.scene.pair.ratio if job.observes else None
+    return replace(gather_stats(source, job.sample_plan, job.gnyq_ms, ratio), onto_pan=job.onto_pan)
 
 
 def sharpen(job: Job, stats: SceneStats, block: Box, source: WindowSource | None = None) -> Block:

@@ -17,9 +17,11 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ship_geo.baselines.layout import StackLayout
-from ship_geo.errors import ProductError
+from ship_geo.errors import ArgumentError, ProductError
 from ship_geo.nn.inputs import BandStatistics
 from ship_geo.ops.moments import Moments
+from ship_geo.ops.sharpness import REACH, detail_energy, sharpness
+from ship_geo.ops.views import BandView, blur_of
 from ship_geo.ops.windows import PreparedWindow
 
 RIDGE = 1e-4
@@ -49,12 +51,15 @@ class WindowStats:
         Pixels looked at, valid or not.
     sample
         (band, at most `SAMPLE_SIZE`) MS values, evenly spread over the valid pixels, DN.
+    energy
+        (2,) sums of `ship_geo.ops.sharpness.detail_energy` of PAN where all it is made from is valid, DN squared.
     """
 
     moments: Moments
     ms_max: float
     n_pixel: int
     sample: NDArray[np.float32]
+    energy: NDArray[np.float64]
 
     @classmethod
     def measure(cls, window: PreparedWindow, inside: tuple[slice, slice], ms_max: float) -> WindowStats:
@@ -73,11 +78,21 @@ class WindowStats:
         valid = window.valid[inside]
         stack = layout.stack(window.ms_up, window.pan, window.pan_low)[(slice(None), *inside)]
         stack = stack.reshape(len(stack), -1) if valid.all() else stack[:, valid]
-        ms = stack[: layout.n_band]
+        ms, energy = stack[: layout.n_band], _energy(window.pan[(slice(None), *inside)], valid)
         if not stack.shape[1]:
-            return cls(Moments.empty(layout.n_variable), ms_max, valid.numel(), ms.numpy())
+            return cls(Moments.empty(layout.n_variable), ms_max, valid.numel(), ms.numpy(), energy)
         step = -(-stack.shape[1] // SAMPLE_SIZE)
-        return cls(Moments.from_samples(stack.numpy()), ms_max, valid.numel(), ms[:, ::step].numpy().copy())
+        sample = ms[:, ::step].numpy().copy()
+        return cls(Moments.from_samples(stack.numpy()), ms_max, valid.numel(), sample, energy)
+
+
+def _energy(pan: Tensor, valid: Tensor) -> NDArray[np.float64]:
+    """Sums of fine and coarse detail of PAN (1, row, col) over pixels whose neighbourhood is valid."""
+    if min(valid.shape) <= 2 * REACH:
+        return np.zeros(2)
+    lost = torch.nn.functional.max_pool2d((~valid)[None].float(), 2 * REACH + 1, stride=1)[0]
+    energy = detail_energy(pan[0].double())[:, lost < 0.5]  # noqa: PLR2004  half a pixel
+    return np.asarray(energy.numpy().sum(axis=1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,12 +109,21 @@ class SceneStats:
         Pixels looked at, valid or not.
     haze
         Value of the darkest pixels of each band (quantile `HAZE`), DN.
+    energy
+        (fine, coarse) detail of PAN, see `WindowStats`.
+    views
+        How each band sees what PAN sees; empty where nobody looked. The moments are of images brought together so.
+    onto_pan
+        Whether results show the ground where PAN shows it, and not where the georeferencing of each band puts it.
     """
 
     moments: Moments
     ms_max: float
     n_pixel: int
     haze: tuple[float, ...]
+    energy: tuple[float, float]
+    views: tuple[BandView, ...] = ()
+    onto_pan: bool = False
 
     @property
     def valid_fraction(self) -> float:
@@ -107,8 +131,8 @@ class SceneStats:
         return self.moments.count / max(1, self.n_pixel)
 
     @classmethod
-    def merged(cls, parts: Sequence[WindowStats]) -> SceneStats:
-        """Join the statistics of windows.
+    def merged(cls, parts: Sequence[WindowStats], views: Sequence[BandView] = ()) -> SceneStats:
+        """Join the statistics of windows, which were prepared with `views`.
 
         Raises
         ------
@@ -127,7 +151,8 @@ class SceneStats:
             raise ProductError(msg)
         sample = np.concatenate([part.sample for part in parts], axis=1).astype(np.float64)
         haze = tuple(float(value) for value in np.quantile(sample, HAZE, axis=1))
-        return cls(moments, max(part.ms_max for part in parts), n_pixel, haze)
+        fine, coarse = (float(value) for value in np.sum([part.energy for part in parts], axis=0))
+        return cls(moments, max(part.ms_max for part in parts), n_pixel, haze, (fine, coarse), tuple(views))
 
     @cached_property
     def intensity(self) -> tuple[NDArray[np.float64], float]:
@@ -138,7 +163,16 @@ class SceneStats:
         return weight, float(mean[layout.pan] - weight @ mean[ms])
 
     def network_statistics(self, bands: Sequence[int]) -> BandStatistics:
-        """Statistics of some bands as the network reads them, (1, band or 1, 1, 1) float32; a band may come twice."""
+        """Statistics of some bands as the network reads them, (1, band or 1, 1, 1) float32; a band may come twice.
+
+        Raises
+        ------
+        ArgumentError
+            If the scene was measured without views.
+        """
+        if not self.views:
+            msg = "a network reads how bands see PAN, got statistics without views; gather them with `observe`"
+            raise ArgumentError(msg)
         layout, mean, cov = StackLayout.of(self.moments), self.moments.mean, self.moments.cov
         std = np.maximum(np.sqrt(np.maximum(np.diag(cov), 0)), np.maximum(1e-3 * np.abs(mean), 1e-6))
         ms, low, pan = [layout.ms_up[i] for i in bands], [layout.pan_low[i] for i in bands], layout.pan
@@ -155,11 +189,13 @@ class SceneStats:
             pan_mean=shaped(mean[pan]),
             pan_std=shaped(std[pan]),
             pan_low_mean=shaped(mean[low]),
-            pan_low_std=shaped(std[low]),
+            low_gain=shaped(_divide(cov[ms, low], cov[low, low])),
             gain=shaped(_divide(cov[pan, ms], cov[pan, low])),
             intensity_gain=shaped(_divide(crossed[ms], np.full(len(ms), weight @ crossed))),
             haze=shaped(haze[ms]),
             intensity_haze=shaped(weight @ haze + offset),
+            blur=shaped([blur_of(self.views[band].gnyq) for band in bands]),
+            sharpness=sharpness(torch.tensor(self.energy, dtype=torch.float64)).float().reshape(1, 1, 1, 1),
         )
 
 

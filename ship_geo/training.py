@@ -18,7 +18,7 @@ from ship_geo.data.chips import ChipBatch
 from ship_geo.data.simulation import SimulatedBatch, SimulationConfig, simulate
 from ship_geo.errors import ArgumentError
 from ship_geo.losses import pansharpening_loss
-from ship_geo.nn.inputs import N_GUIDE, N_STREAM
+from ship_geo.nn.inputs import N_DETAIL, N_GUIDE, N_STREAM, BandStatistics
 from ship_geo.nn.ship_plus_plus import ShipPlusPlus, ShipPlusPlusConfig
 
 
@@ -64,6 +64,14 @@ class PairBatch(Protocol):
     @property
     def ref(self) -> Tensor:
         """(n, band, row, col), standardised."""
+
+    @property
+    def statistics(self) -> BandStatistics:
+        """Statistics of the scene of each sample, DN."""
+
+
+def _units(pair: PairBatch) -> tuple[Tensor, Tensor]:
+    return pair.statistics.ms_mean, pair.statistics.ms_std
 
 
 class PansharpeningTask(lightning.LightningModule):
@@ -113,7 +121,7 @@ class PansharpeningTask(lightning.LightningModule):
     def training_step(self, batch: ChipBatch | PairBatch, _: int) -> Tensor:
         """Loss of one batch."""
         pair = self._pair(batch)
-        loss = pansharpening_loss(self(pair.ms_stream, pair.guide_stream), pair.ref)
+        loss = pansharpening_loss(self(pair.ms_stream, pair.guide_stream), pair.ref, _units(pair))
         self.log("train/loss", loss, batch_size=len(pair.ref))
         return loss
 
@@ -121,26 +129,24 @@ class PansharpeningTask(lightning.LightningModule):
         """Log the loss, and the error against the best of the four classical details on the same pair."""
         pair = self._pair(batch)
         fused = self(pair.ms_stream, pair.guide_stream)
-        skip, *details = torch.split(pair.ms_stream, fused.shape[1], 1)
-        candidates = (fused, *(skip + detail for detail in details))
+        skip, *others = torch.split(pair.ms_stream, fused.shape[1], 1)
+        candidates = (fused, *(skip + detail for detail in others[:N_DETAIL]))
         error, *opponents = ((part - pair.ref).square().mean((1, 2, 3)).sqrt() for part in candidates)
         opponent = torch.stack(opponents).amin(0)
         size = len(pair.ref)
-        self.log("val/loss", pansharpening_loss(fused, pair.ref), batch_size=size)
+        self.log("val/loss", pansharpening_loss(fused, pair.ref, _units(pair)), batch_size=size)
         self.log("val/rmse_ratio", (error / opponent).mean(), batch_size=size)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with the schedule, stepped every batch."""
-        optimizer = torch.optim.AdamW(
-            self.network.parameters(), self.schedule.rate, weight_decay=self.weight_decay, fused=True
-        )
+        optimizer = torch.optim.AdamW(self.network.parameters(), self.schedule.rate, weight_decay=self.weight_decay)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule.factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
 @torch.no_grad()
 def start_from_details(network: ShipPlusPlus) -> None:
-    """Let training begin at the mean of the FS and the GSA detail, which a line of weights expresses.
+    """Let training begin at the mean of the classical details, which a line of weights expresses.
 
     Raises
     ------
@@ -155,5 +161,5 @@ def start_from_details(network: ShipPlusPlus) -> None:
         )
         raise ArgumentError(msg)
     for band in range(n_band):
-        for detail in (1, 3):
-            network.out.weight[band, n_feature + detail * n_band + band, 1, 1] = 0.5
+        for detail in range(1, N_DETAIL + 1):
+            network.out.weight[band, n_feature + detail * n_band + band, 1, 1] = 1 / N_DETAIL

@@ -23,9 +23,12 @@ from torch.utils.data import Dataset
 
 from ship_geo.data.chips import ChipBatch, ChipSteps
 from ship_geo.data.samplers import RandomPairGeoSampler
-from ship_geo.degrade import PanFilter, degrade_pair
+from ship_geo.degrade import PanFilter, ReducedPair, degrade_pair
 from ship_geo.errors import ArgumentError, ProductError
 from ship_geo.nn.inputs import BandStatistics, network_streams
+from ship_geo.ops.moments import Moments
+from ship_geo.ops.resample import move
+from ship_geo.ops.views import BandView, fit_views, observe
 from ship_geo.ops.windows import PreparedWindow, prepare_window
 from ship_geo.stats import SceneStats, WindowStats, spread
 from ship_geo.tiling import Plan, halo_for
@@ -52,7 +55,7 @@ class ReducedBatch(NamedTuple):
     Attributes
     ----------
     ms_stream, guide_stream, ref
-        Streams of the network and the reference, standardised: (n, 5 band, row, col), (n, 2, row, col) and
+        Streams of the network and the reference, standardised: (n, 6 band, row, col), (n, 3, row, col) and
         (n, band, row, col).
     measured
         The fields of `statistics`.
@@ -89,7 +92,12 @@ class ReducedWindow:
 
     @classmethod
     def read(
-        cls, dataset: ScenePairDataset, query: SceneQuery, patch: int, pan_filter: PanFilter = "bicubic"
+        cls,
+        dataset: ScenePairDataset,
+        query: SceneQuery,
+        patch: int,
+        pan_filter: PanFilter = "bicubic",
+        views: Sequence[BandView] = (),
     ) -> ReducedWindow:
         """Read a window, degrade it with the gains of its sensor and keep the middle of it.
 
@@ -103,19 +111,10 @@ class ReducedWindow:
             MS rows and columns to keep.
         pan_filter
             How PAN is degraded, see `ship_geo.degrade.degrade_pair`.
+        views
+            How each band sees what PAN sees at reduced resolution; the reference then lies on PAN.
         """
-        sensor, sample = dataset.scenes[query.scene].sensor, dataset[query]
-        pair = degrade_pair(
-            sample["ms"],
-            sample["pan"],
-            ratio=tuple(sample["ratio"].tolist()),
-            phase=tuple(sample["phase"].tolist()),
-            gnyq_ms=sensor.gnyq_ms,
-            gnyq_pan=sensor.gnyq_pan,
-            pan_filter=pan_filter,
-            ms_valid=sample["ms_mask"],
-            pan_valid=sample["mask"],
-        )
+        pair = degrade_window(dataset, query, pan_filter)
         row, col = ((n - patch) // 2 for n in pair.ref.shape[-2:])
         halo = min(row, col)  # phases off the lattice cost one of the axes a pixel
         around = np.s_[row - halo : row + patch + halo, col - halo : col + patch + halo]
@@ -125,10 +124,28 @@ class ReducedWindow:
             (pair.pan_lr[:, *around].numpy(), pair.pan_lr_valid[around].numpy()),
             ratio=pair.ratio,
             phase=(pair.phase[0] - (row - halo), pair.phase[1] - (col - halo)),
-            gnyq_ms=sensor.gnyq_ms,
+            gnyq_ms=dataset.scenes[query.scene].sensor.gnyq_ms,
             halo=halo,
+            views=views,
         )
-        return cls(inputs, pair.ref[:, *inner], inputs.valid & pair.ref_valid[inner])
+        ref = move(pair.ref, [(-view.row, -view.col) for view in views]) if views else pair.ref
+        return cls(inputs, ref[:, *inner], inputs.valid & pair.ref_valid[inner])
+
+
+def degrade_window(dataset: ScenePairDataset, query: SceneQuery, pan_filter: PanFilter = "bicubic") -> ReducedPair:
+    """Read a window and degrade it with the gains of its sensor, see `ship_geo.degrade.degrade_pair`."""
+    sensor, sample = dataset.scenes[query.scene].sensor, dataset[query]
+    return degrade_pair(
+        sample["ms"],
+        sample["pan"],
+        ratio=tuple(sample["ratio"].tolist()),
+        phase=tuple(sample["phase"].tolist()),
+        gnyq_ms=sensor.gnyq_ms,
+        gnyq_pan=sensor.gnyq_pan,
+        pan_filter=pan_filter,
+        ms_valid=sample["ms_mask"],
+        pan_valid=sample["mask"],
+    )
 
 
 def margin_for(ratio: tuple[float, float]) -> int:
@@ -156,18 +173,25 @@ def measure_reduced(dataset: ScenePairDataset, scene: int, pan_filter: PanFilter
     size = max(window_size(STATS_PATCH, pair.ratio))
     halo = math.ceil(margin_for(pair.ratio) * max(pair.ratio))
     plan = Plan(pair.output.shape, size - 2 * halo, 0, halo)
-    windows = plan.windows()
+    queries = [dataset.query(scene, window.read(halo)) for window in plan.windows()]
+    chosen = spread(len(queries), MAX_STATS_WINDOWS)
+    looks = [_look(degrade_window(dataset, queries[index], pan_filter)) for index in chosen]
+    views = fit_views(looks, dataset.scenes[scene].sensor.gnyq_ms, pair.ratio)
 
     def measure(index: int) -> WindowStats:
-        query = dataset.query(scene, windows[index].read(halo))
-        window = ReducedWindow.read(dataset, query, STATS_PATCH, pan_filter)
+        window = ReducedWindow.read(dataset, queries[index], STATS_PATCH, pan_filter, views)
         ms_max = float(window.ref[:, window.valid].max()) if window.valid.any() else -math.inf
         return WindowStats.measure(window.inputs, (slice(None), slice(None)), ms_max)
 
-    parts = [measure(index) for index in spread(len(windows), MAX_STATS_WINDOWS)]
+    parts = [measure(index) for index in chosen]
     if not any(part.moments.count for part in parts):
-        parts = [measure(index) for index in range(len(windows))]
-    return SceneStats.merged(parts)
+        parts = [measure(index) for index in range(len(queries))]
+    return SceneStats.merged(parts, views)
+
+
+def _look(pair: ReducedPair) -> Moments:
+    masks = pair.ms_lr_valid, pair.pan_lr_valid
+    return observe(pair.ms_lr, masks[0], pair.pan_lr, masks[1], ratio=pair.ratio, phase=pair.phase)
 
 
 class ReducedSteps(Dataset[ReducedBatch]):
@@ -274,7 +298,8 @@ class ReducedSteps(Dataset[ReducedBatch]):
             scene = group[_choose(shares, random)]
             sampler = self._samplers[scene]
             sampler.set_epoch(int(random.integers(2**31)))
-            window = ReducedWindow.read(self.dataset, next(iter(sampler)), self.patch, self.pan_filter)
+            views = self.scene_stats(scene).views
+            window = ReducedWindow.read(self.dataset, next(iter(sampler)), self.patch, self.pan_filter, views)
             if window.valid.any():
                 return scene, window
         names = ", ".join(self.dataset.scenes[scene].name for scene in group)

@@ -42,8 +42,8 @@ class ShipPlusPlusConfig:
     """
 
     n_band: int = 4
-    n_in: int = 20
-    n_guide: int = 2
+    n_in: int = 24
+    n_guide: int = 3
     n_feature: int = 24
     n_order: int = 3
     n_stage: int = 2
