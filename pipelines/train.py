@@ -24,9 +24,10 @@ from torch.utils.data import DataLoader, Sampler
 
 from ship_geo.data.chips import ChipPack, ChipSteps
 from ship_geo.data.simulation import MARGIN, SimulationConfig
+from ship_geo.fusers import pick_device
 from ship_geo.nn import ShipPlusPlusConfig
 from ship_geo.nn.checkpoint import load_checkpoint
-from ship_geo.training import PansharpeningTask, Schedule
+from ship_geo.training import PansharpeningTask, Schedule, trainer_precision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,12 +117,13 @@ def main(
         max_epochs=-1,
         accelerator="auto",
         devices=1,
-        precision=run["precision"],
+        precision=trainer_precision(run["precision"], pick_device("auto")),
         gradient_clip_val=1.0,
         logger=CSVLogger(out, name="", version=f"from_{first}"),
         val_check_interval=min(run["val_every"], schedule.steps),
         log_every_n_steps=50,
         enable_progress_bar=False,
+        enable_model_summary=False,
         callbacks=[
             EMAWeightAveraging(decay=run["ema"]),
             ModelCheckpoint(out, filename="last", every_n_train_steps=run["save_every"], enable_version_counter=False),

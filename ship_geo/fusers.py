@@ -23,7 +23,7 @@ from ship_geo.baselines.registry import METHODS, get_method
 from ship_geo.errors import ArgumentError, CheckpointError
 from ship_geo.nn.checkpoint import Checkpoint, build_model
 from ship_geo.nn.inputs import N_GUIDE, N_STREAM, BandStatistics, network_streams
-from ship_geo.nn.ship_plus_plus import ShipPlusPlus, ShipPlusPlusConfig
+from ship_geo.nn.sharpener import Sharpener, SharpenerConfig
 from ship_geo.nn.weights import ShipPlusPlus_Weights, resolve_weights
 from ship_geo.ops.resample import move
 from ship_geo.ops.windows import PreparedWindow
@@ -93,12 +93,12 @@ class ModelSpec:
             return cls(name, "classical", "", name, CLASSICAL_WINDOW, 0, 0)
         checkpoint = _resolve_checkpoint(model)
         config = checkpoint.config
-        if not isinstance(config, ShipPlusPlusConfig) or (config.n_in, config.n_guide) != (
+        if not isinstance(config, SharpenerConfig) or (config.n_in, config.n_guide) != (
             N_STREAM * config.n_band,
             N_GUIDE,
         ):
             msg = (
-                f"a pan-sharpening network is a ShipPlusPlus with {N_STREAM} channels per band and {N_GUIDE} guiding "
+                f"a pan-sharpening network reads streams of {N_STREAM} channels per band and {N_GUIDE} guiding "
                 f"channels, got {checkpoint.kind} with {config}; pass weights trained for pan-sharpening"
             )
             raise ArgumentError(msg)
@@ -203,7 +203,7 @@ class NetworkFuser:
 
     reads_pan_low = True
 
-    def __init__(self, network: ShipPlusPlus, device: torch.device, precision: str, batch_size: int) -> None:
+    def __init__(self, network: Sharpener, device: torch.device, precision: str, batch_size: int) -> None:
         self.network = network.to(device).to(memory_format=torch.channels_last).eval()
         self.device, self.precision, self.batch_size = device, precision, batch_size
         self._lock = _MODEL_LOCKS.setdefault(_device_name(device), threading.Lock())
@@ -391,8 +391,8 @@ def _load_fuser(spec: ModelSpec, device: str, precision: str) -> Fuser:
         raise CheckpointError(msg)
     chosen = pick_device(device)
     network = build_model(checkpoint)
-    if not isinstance(network, ShipPlusPlus):
-        msg = f"a pan-sharpening network is a ShipPlusPlus, got {checkpoint.kind}; pass other weights"
+    if not isinstance(network, Sharpener):
+        msg = f"a pan-sharpening network reads streams, as ShipPlusPlus does, got {checkpoint.kind}; pass other weights"
         raise CheckpointError(msg)
     if chosen.type == "cpu" and torch.get_num_threads() == 1:
         # With one thread torch takes other convolution kernels, whose last bits differ from all other thread counts.

@@ -121,9 +121,7 @@ def test_network_for_other_images_is_refused(tmp_path: Path) -> None:
     path = save_checkpoint(
         tmp_path / "ir.safetensors", network, window=64, overlap=0, trained_on="-", licence="-", metrics={}
     )
-    with pytest.raises(
-        ArgumentError, match=r"a pan-sharpening network is a ShipPlusPlus with .* got ShipPlusPlus with"
-    ):
+    with pytest.raises(ArgumentError, match=r"a pan-sharpening network reads streams of .* got ShipPlusPlus with"):
         ModelSpec.resolve(path)
 
 
