@@ -21,7 +21,7 @@ from __future__ import annotations
 import dataclasses
 import tomllib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,13 +76,20 @@ class Sources:
 
     @classmethod
     def find(
-        cls, train: Path | None, val: Path | None, scenes: tuple[Path, ...], share: float, val_share: float | None
+        cls,
+        patch: int,
+        *,
+        train: Path | None,
+        val: Path | None,
+        scenes: tuple[Path, ...],
+        share: float,
+        val_share: float | None,
     ) -> Sources:
-        """Open the scenes and hold some back; by default a fifth of their ground where no pack is validated on."""
+        """Open the scenes with room for patches, and hold some back: a fifth of their ground where `val` is no pack."""
         if not train and not scenes:
             msg = "training needs a pack of chips or scenes, got neither; pass --train or --scenes"
             raise click.UsageError(msg)
-        opened = [open_source(source) for source in scenes]
+        opened = [open_source(source, patch) for source in scenes]
         wanted = (0.0 if val else 0.2) if val_share is None else val_share
         kept, held = hold_back(opened, wanted)
         if not val and not held:
@@ -121,27 +128,32 @@ class Sources:
         return checks
 
 
-def open_source(source: Path) -> list[Scene]:
-    """Open the scenes of a folder, of a file, or of a table; what cannot be opened is left out with a warning."""
-    from ship_geo.catalog import read_catalog
+def open_source(source: Path, patch: int) -> list[Scene]:
+    """Open the scenes of a folder, of a file, or of a table; what cannot be used is left out with a warning."""
     from ship_geo.data.dataset import open_scenes
-    from ship_geo.scene import open_scene
+    from ship_geo.data.reduced import with_room
 
-    if source.suffix.lower() not in TABLES:
-        return open_scenes(source)
-    scenes = []
-    for row in read_catalog(source).itertuples():
-        try:
-            if isinstance(row.problem, str) and row.problem:
-                warnings.warn(f"a scene that cannot be opened is left out: {row.problem}", stacklevel=2)
-                continue
-            scenes.append(open_scene(row.source, product=row.name))
-        except ShipGeoError as error:
-            warnings.warn(f"a scene that cannot be opened is left out: {error}", stacklevel=2)
+    scenes = list(listed_in(source)) if source.suffix.lower() in TABLES else open_scenes(source)
     if not scenes:
         msg = f"one scene of a table at least must open, got none of {source}; the warnings say why"
         raise click.ClickException(msg)
-    return scenes
+    return with_room(scenes, patch)
+
+
+def listed_in(table: Path) -> Iterator[Scene]:
+    """Open the scenes of a table that can be opened."""
+    from ship_geo.catalog import read_catalog
+    from ship_geo.scene import open_scene
+
+    for row in read_catalog(table).itertuples():
+        problem = row.problem if isinstance(row.problem, str) else ""
+        try:
+            if not problem:
+                yield open_scene(row.source, product=row.name)
+        except ShipGeoError as error:
+            problem = str(error)
+        if problem:
+            warnings.warn(f"a scene that cannot be opened is left out: {problem}", stacklevel=2)
 
 
 def hold_back(sources: Sequence[Sequence[Scene]], share: float) -> tuple[Sequence[Sequence[Scene]], Sequence[Scene]]:
@@ -269,7 +281,7 @@ def main(config: Path, out: Path, start: Path | None, threads: int | None, **nam
     lightning.seed_everything(run["seed"])
     task = make_task(settings, start)
     try:
-        sources = Sources.find(**named)
+        sources = Sources.find(run["region"] - 2 * MARGIN, **named)
         last = out / "last.ckpt"
         first = torch.load(last, weights_only=True, map_location="cpu")["global_step"] if last.exists() else 0
         trainer = make_trainer(settings, out, first)

@@ -12,6 +12,7 @@ And a step is a function of the scenes, the seed and the number of the step alon
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -32,6 +33,7 @@ from ship_geo.tiling import Plan, halo_for
 
 if TYPE_CHECKING:
     from ship_geo.data.dataset import ScenePairDataset, SceneQuery
+    from ship_geo.scene import Scene
 
 STATS_PATCH = 128
 """Rows and columns, MS pixels, of the windows of which the statistics of a scene are made."""
@@ -144,6 +146,29 @@ def window_size(patch: int, ratio: tuple[float, float]) -> tuple[int, int]:
     """Rows and columns, PAN pixels, of a window that holds a patch of the MS grid and its margin."""
     side = patch + 2 * margin_for(ratio)
     return math.ceil(side * ratio[0] - _ROUNDING), math.ceil(side * ratio[1] - _ROUNDING)
+
+
+def with_room(scenes: Sequence[Scene], patch: int) -> list[Scene]:
+    """Leave out scenes that have no room for a patch, with a warning.
+
+    Raises
+    ------
+    ArgumentError
+        If none has room.
+    """
+    from ship_geo.data.dataset import ScenePairDataset
+
+    roomy, refusals = [], []
+    for scene in scenes:
+        try:
+            _samplers_of(ScenePairDataset(scene), patch)
+            roomy.append(scene)
+        except ArgumentError as error:
+            refusals.append(error)
+            warnings.warn(f"a scene that is too small is left out: {error}", UserWarning, stacklevel=2)
+    if refusals and not roomy:
+        raise refusals[0]
+    return roomy
 
 
 def measure_reduced(dataset: ScenePairDataset, scene: int, pan_filter: PanFilter = "bicubic") -> SceneStats:

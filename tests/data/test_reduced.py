@@ -20,10 +20,12 @@ from ship_geo.data.reduced import (
     ReducedWindow,
     measure_reduced,
     window_size,
+    with_room,
 )
 from ship_geo.degrade import degrade_pair
 from ship_geo.errors import ArgumentError, ProductError
 from ship_geo.ops.resample import degrade, upsample
+from ship_geo.scene import open_scene
 
 PATCH = 12
 SIZE = {4: 352, 2: 176}  # PAN pixels of a scene; windows take 304 and 136
@@ -413,3 +415,17 @@ def test_scenes_alone_make_all_steps(write_pair, tmp_path: Path):
     assert torch.equal(mixed[1].ref, steps[1].ref)
     with pytest.raises(ArgumentError, match=r"share 0\.5"):
         MixedSteps(None, [steps], 0.5, 0)
+
+
+def test_scenes_that_are_too_small_are_left_out(write_pair, tmp_path: Path):
+    write_pair(tmp_path / "small", (120, 160), ratio=2)
+    write_pair(tmp_path / "large", (136, 160), ratio=2)
+    small, large = (open_scene(tmp_path / name) for name in ("small", "large"))
+    with pytest.warns(UserWarning, match=r"too small is left out: .* got town \(120, 160\)"):
+        assert with_room([small, large], PATCH) == [large]
+    with (
+        pytest.warns(UserWarning, match="too small"),
+        pytest.raises(ArgumentError, match=f"room for a patch of {PATCH} MS pixels"),
+    ):
+        with_room([small], PATCH)
+    assert with_room([], PATCH) == []
