@@ -115,7 +115,7 @@ class Recipe:
     def steps(self, seed: int) -> ChipSteps:
         """Batches of a run."""
         run = self.settings["run"]
-        scales = tuple(run["scales"])
+        scales = tuple(run.get("scales", (1,)))
         return ChipSteps(self.train, self.schedule.steps, run["batch_size"], run["region"], seed, scales)
 
     def checks(self) -> ChipSteps:

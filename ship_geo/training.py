@@ -127,14 +127,18 @@ class PansharpeningTask(lightning.LightningModule):
         self.log("train/loss", loss, batch_size=len(pair.ref))
         return loss
 
-    def validation_step(self, batch: ChipBatch | PairBatch, _: int) -> None:
-        """Log the loss, and quality against the best of the four classical details on the same pair."""
+    def validation_step(self, batch: ChipBatch | PairBatch, _: int, dataloader_idx: int = 0) -> None:
+        """Log the loss, and quality against the best of the four classical details on the same pair.
+
+        Names begin with ``val/`` for chips and with ``val_scenes/`` for real pairs, which have a loader of their own.
+        """
+        del dataloader_idx  # batches tell what they are
+        place = "val" if isinstance(batch, ChipBatch) else "val_scenes"
         pair = self._pair(batch)
         fused = self(pair.ms_stream, pair.guide_stream)
         scores = {"loss": pansharpening_loss(fused, pair.ref, _units(pair)), **_mean_scores(fused.float(), pair)}
-        self.log_dict(
-            {f"val/{name}": value for name, value in scores.items()}, batch_size=len(pair.ref), sync_dist=True
-        )
+        for name, value in scores.items():
+            self.log(f"{place}/{name}", value, batch_size=len(pair.ref), sync_dist=True, add_dataloader_idx=False)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with the schedule, stepped every batch."""

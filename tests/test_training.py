@@ -167,7 +167,7 @@ def test_network_that_does_not_read_the_streams_is_refused(changes: dict[str, in
 def test_validation_compares_with_the_best_classical_detail(pack: ChipPack) -> None:
     task = PansharpeningTask(TINY, CALM, Schedule())
     logged = {}
-    task.log_dict = lambda values, **_: logged.update({k: float(v) for k, v in values.items()})  # type: ignore[method-assign]
+    task.log = lambda name, value, **_: logged.update({name: float(value)})  # type: ignore[method-assign]
     batch = ChipSteps(pack, 1, batch_size=2, region=72, seed=0)[0]
     pair = task._simulate(batch)
     with torch.no_grad():
@@ -184,7 +184,7 @@ def test_validation_compares_with_the_best_classical_detail(pack: ChipPack) -> N
 def test_validation_scores_are_those_of_the_metrics_in_dn(pack: ChipPack) -> None:
     task = PansharpeningTask(TINY, CALM, Schedule())
     logged: dict[str, float] = {}
-    task.log_dict = lambda values, **_: logged.update({k: float(v) for k, v in values.items()})  # type: ignore[method-assign]
+    task.log = lambda name, value, **_: logged.update({name: float(value)})  # type: ignore[method-assign]
     batch = ChipSteps(pack, 1, batch_size=2, region=72, seed=0)[0]
     pair = task._simulate(batch)
     with torch.no_grad():

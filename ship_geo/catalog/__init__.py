@@ -10,6 +10,6 @@ not looked for, since that would mean opening every raster.
 from __future__ import annotations
 
 from ship_geo.catalog.outlines import footprint, on_globe
-from ship_geo.catalog.table import as_geojson, check_catalog, find_scenes, write_catalog
+from ship_geo.catalog.table import as_geojson, check_catalog, find_scenes, read_catalog, write_catalog
 
-__all__ = ["as_geojson", "check_catalog", "find_scenes", "footprint", "on_globe", "write_catalog"]
+__all__ = ["as_geojson", "check_catalog", "find_scenes", "footprint", "on_globe", "read_catalog", "write_catalog"]

@@ -162,6 +162,31 @@ def write_catalog(scenes: gpd.GeoDataFrame, path: PathLike, *, overwrite: bool =
     return target
 
 
+def read_catalog(path: PathLike) -> gpd.GeoDataFrame:
+    """Read a table that `write_catalog` or ``ship-geo find`` wrote.
+
+    Raises
+    ------
+    ProductError
+        When it is missing, damaged or no table of scenes.
+    """
+    import geopandas as gpd
+
+    try:
+        is_parquet = Path(path).suffix.lower() == ".parquet"
+        table = gpd.read_parquet(path) if is_parquet else gpd.read_file(path, engine="pyogrio")
+    except ImportError as error:
+        msg = f"GeoParquet needs pyarrow, got {error} for {path}; install ship-geo[catalog], or use .gpkg"
+        raise ProductError(msg) from error
+    except (OSError, ValueError, RuntimeError) as error:
+        msg = f"a table of scenes must be readable, got {error} for {path}; write it with ship-geo find --out"
+        raise ProductError(msg) from error
+    if missing := {"name", "source", "problem"} - set(table.columns):
+        msg = f"a table of scenes has the columns of find_scenes, got {path} without {sorted(missing)}; write it again"
+        raise ProductError(msg)
+    return table
+
+
 def _write(scenes: gpd.GeoDataFrame, made: Path) -> None:
     drivers = {".gpkg": "GPKG", ".geojson": "GeoJSON"}
     driver = drivers.get(made.suffix.lower())

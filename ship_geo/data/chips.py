@@ -1,8 +1,9 @@
 """A packed array file of training chips: what training reads, with NumPy and torch alone.
 
-A pack is an ``.npz`` of ``chips`` (n, band, row, col) uint8 and ``city`` (n,) names; `pipelines/pack_chips.py` writes
-it from GeoTIFFs. Not for scenes: those are read through the TorchGeo dataset. Every draw is a function of the seed and
-the step alone, so training that goes on from a checkpoint sees the chips it would have seen.
+A pack is an ``.npz`` of ``chips`` (n, band, row, col) uint8, ``city`` (n,) names, and ``name`` and ``sha256`` (n,) of
+the files they came from; `pipelines/pack_chips.py` writes it from GeoTIFFs. Not for scenes: those are read through the
+TorchGeo dataset. Every draw is a function of the seed and the step alone, so training that goes on from a checkpoint
+sees the chips it would have seen.
 """
 
 from __future__ import annotations
@@ -60,6 +61,24 @@ class ChipPack:
             values = chips[own].astype(np.float32)
             mean[own], std[own] = values.mean((0, 2, 3)), values.std((0, 2, 3))
         return cls(torch.from_numpy(chips), torch.from_numpy(mean), torch.from_numpy(std))
+
+
+def pack_sources(path: str | Path) -> dict[str, str]:
+    """Names by SHA-256 of the files that a pack was made of; empty where it does not tell.
+
+    Raises
+    ------
+    ProductError
+        If the file is missing or is no pack.
+    """
+    try:
+        with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as pack:
+            if not {"name", "sha256"} <= set(pack.files):
+                return {}
+            return dict(zip(map(str, pack["sha256"]), map(str, pack["name"]), strict=True))
+    except (OSError, EOFError, AttributeError, ValueError, BadZipFile, zlib.error) as error:
+        msg = f"training reads a pack of chips, got {path} ({error}); write one with pipelines/pack_chips.py"
+        raise ProductError(msg) from error
 
 
 class ChipBatch(NamedTuple):

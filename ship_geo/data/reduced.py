@@ -12,6 +12,7 @@ And a step is a function of the scenes, the seed and the number of the step alon
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -35,6 +36,7 @@ from ship_geo.tiling import Plan, halo_for
 
 if TYPE_CHECKING:
     from ship_geo.data.dataset import ScenePairDataset, SceneQuery
+    from ship_geo.scene import Scene
 
 STATS_PATCH = 128
 """Rows and columns, MS pixels, of the windows of which the statistics of a scene are made."""
@@ -45,7 +47,11 @@ MAX_STATS_WINDOWS = 32
 MAX_DRAWS = 1000
 """Windows that are drawn in the hope of a valid pixel: enough where one in a hundred has some."""
 
-_DRAWS, _MIXTURE = 1, 2  # keep the random numbers of this module apart from those of the chips of the same step
+_DRAWS, _MIXTURE, _POOL = (
+    1,
+    2,
+    3,
+)  # keep the random numbers of this module apart from those of the chips of the same step
 _ROUNDING = 1e-6
 
 
@@ -159,6 +165,29 @@ def window_size(patch: int, ratio: tuple[float, float]) -> tuple[int, int]:
     return math.ceil(side * ratio[0] - _ROUNDING), math.ceil(side * ratio[1] - _ROUNDING)
 
 
+def with_room(scenes: Sequence[Scene], patch: int) -> list[Scene]:
+    """Leave out scenes that have no room for a patch, with a warning.
+
+    Raises
+    ------
+    ArgumentError
+        If none has room.
+    """
+    from ship_geo.data.dataset import ScenePairDataset
+
+    roomy, refusals = [], []
+    for scene in scenes:
+        try:
+            _samplers_of(ScenePairDataset(scene), patch)
+            roomy.append(scene)
+        except ArgumentError as error:
+            refusals.append(error)
+            warnings.warn(f"a scene that is too small is left out: {error}", UserWarning, stacklevel=2)
+    if refusals and not roomy:
+        raise refusals[0]
+    return roomy
+
+
 def measure_reduced(dataset: ScenePairDataset, scene: int, pan_filter: PanFilter = "bicubic") -> SceneStats:
     """Statistics of a scene at reduced resolution, from at most `MAX_STATS_WINDOWS` windows spread over it.
 
@@ -251,6 +280,11 @@ class ReducedSteps(Dataset[ReducedBatch]):
         """Count the steps."""
         return self.steps
 
+    @property
+    def room(self) -> int:
+        """Windows that the scenes have room for, side by side."""
+        return sum(len(sampler) for sampler in self._samplers.values())
+
     def __getitem__(self, step: int) -> ReducedBatch:
         """Read the batch of a step.
 
@@ -307,13 +341,45 @@ class ReducedSteps(Dataset[ReducedBatch]):
         raise ProductError(msg)
 
 
+class PooledSteps(Dataset[ReducedBatch]):
+    """Steps of several datasets, such as one for each CRS, drawn as often as they have room for windows.
+
+    Parameters
+    ----------
+    parts
+        Of equal length.
+    seed
+        Step i chooses by (seed, i) alone.
+
+    Raises
+    ------
+    ArgumentError
+        If there are no parts, or lengths differ.
+    """
+
+    def __init__(self, parts: Sequence[ReducedSteps], seed: int) -> None:
+        if len({len(part) for part in parts}) != 1:
+            msg = f"steps of one length are pooled, got lengths {[len(part) for part in parts]}; make them equal"
+            raise ArgumentError(msg)
+        self.parts, self.seed = list(parts), seed
+
+    def __len__(self) -> int:
+        """Count the steps."""
+        return len(self.parts[0])
+
+    def __getitem__(self, step: int) -> ReducedBatch:
+        """Read the batch of a step."""
+        random = np.random.default_rng((self.seed, step, _POOL))
+        return self.parts[_choose([part.room for part in self.parts], random)][step]
+
+
 class MixedSteps(Dataset[ChipBatch | ReducedBatch]):
     """Steps of chips, a share of which is replaced by the same steps of scenes.
 
     Parameters
     ----------
     chips
-        What most steps read.
+        What the other steps read; None where the share is 1.
     scenes
         Each drawn as often as the others, whatever its size.
     share
@@ -324,12 +390,14 @@ class MixedSteps(Dataset[ChipBatch | ReducedBatch]):
     Raises
     ------
     ArgumentError
-        If `share` is out of range, there are no scenes, or lengths differ.
+        If `share` is out of range, there are no scenes, no chips for the rest, or lengths differ.
     """
 
-    def __init__(self, chips: ChipSteps, scenes: Sequence[ReducedSteps], share: float, seed: int) -> None:
-        lengths = [len(chips), *(len(steps) for steps in scenes)]
-        if not scenes or not 0 <= share <= 1 or len(set(lengths)) > 1:
+    def __init__(
+        self, chips: ChipSteps | None, scenes: Sequence[ReducedSteps | PooledSteps], share: float, seed: int
+    ) -> None:
+        lengths = [len(steps) for steps in ([] if chips is None else [chips]) + list(scenes)]
+        if not scenes or not 0 <= share <= 1 or len(set(lengths)) > 1 or (chips is None and share < 1):
             got = f"share {share} and lengths {lengths}"
             msg = f"a share from 0 to 1 of the steps of chips comes from scenes of equal length, got {got}; correct it"
             raise ArgumentError(msg)
@@ -337,14 +405,14 @@ class MixedSteps(Dataset[ChipBatch | ReducedBatch]):
 
     def __len__(self) -> int:
         """Count the steps."""
-        return len(self.chips)
+        return len(self.scenes[0])
 
     def __getitem__(self, step: int) -> ChipBatch | ReducedBatch:
         """Read the batch of a step."""
         random = np.random.default_rng((self.seed, step, _MIXTURE))
-        if random.random() < self.share:
-            return self.scenes[int(random.integers(len(self.scenes)))][step]
-        return self.chips[step]
+        if self.chips is not None and random.random() >= self.share:
+            return self.chips[step]
+        return self.scenes[int(random.integers(len(self.scenes)))][step]
 
 
 def _samplers_of(dataset: ScenePairDataset, patch: int) -> dict[int, RandomPairGeoSampler]:

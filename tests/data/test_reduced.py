@@ -12,10 +12,20 @@ from torch.utils.data import DataLoader
 
 from ship_geo.data import reduced
 from ship_geo.data.dataset import ScenePairDataset
-from ship_geo.data.reduced import MixedSteps, ReducedBatch, ReducedSteps, ReducedWindow, measure_reduced, window_size
+from ship_geo.data.reduced import (
+    MixedSteps,
+    PooledSteps,
+    ReducedBatch,
+    ReducedSteps,
+    ReducedWindow,
+    measure_reduced,
+    window_size,
+    with_room,
+)
 from ship_geo.degrade import degrade_pair
 from ship_geo.errors import ArgumentError, ProductError
 from ship_geo.ops.resample import degrade, upsample
+from ship_geo.scene import open_scene
 
 PATCH = 12
 SIZE = {4: 352, 2: 176}  # PAN pixels of a scene; windows take 304 and 136
@@ -358,7 +368,7 @@ def test_batch_travels_through_loader_and_trainer_and_is_learnt_from_as_it_is(wr
     config = ShipPlusPlusConfig(n_band=4, n_in=20, n_guide=2, n_feature=4, n_order=2, n_stage=1)
     task = PansharpeningTask(config, SimulationConfig(), Schedule())
     logged = {}
-    task.log = lambda name, value, batch_size: logged.update({name: (float(value.detach()), batch_size)})
+    task.log = lambda name, value, batch_size, **_: logged.update({name: (float(value.detach()), batch_size)})
     loss = task.training_step(batch, 0)
     loss.backward()
     assert any(bool(parameter.grad.any()) for parameter in task.parameters() if parameter.grad is not None)
@@ -366,5 +376,56 @@ def test_batch_travels_through_loader_and_trainer_and_is_learnt_from_as_it_is(wr
         task.validation_step(batch, 0)
         expected = float(pansharpening_loss(task(batch.ms_stream, batch.guide_stream), batch.ref))
     assert logged["train/loss"] == (pytest.approx(expected, rel=1e-5), 2)
-    assert logged["val/loss"] == (pytest.approx(expected, rel=1e-5), 2)
-    assert logged["val/rmse_ratio"][0] > 0
+    assert logged["val_scenes/loss"] == (pytest.approx(expected, rel=1e-5), 2)
+    assert logged["val_scenes/rmse_ratio"][0] > 0
+
+
+def test_pooled_steps_are_those_of_the_parts_drawn_by_their_room(write_pair, tmp_path: Path):
+    write_pair(tmp_path / "small", (136, 136), ratio=2)
+    write_pair(tmp_path / "large", (560, 272), ratio=2, crs="EPSG:32632", pan_crs="EPSG:32632")
+    small, large = (ReducedSteps(ScenePairDataset(tmp_path / name), 60, 1, PATCH, 5) for name in ("small", "large"))
+    assert large.room == 8 * small.room == 8
+    pooled = PooledSteps([small, large], seed=1)
+    assert len(pooled) == 60
+    chosen = []
+    for part in (small, large):
+        part.__class__ = type("Watched", (ReducedSteps,), {"__getitem__": lambda self, step: (self, step)})
+    for step in range(60):
+        part, index = pooled[step]
+        assert index == step
+        chosen.append(part is large)
+    assert chosen == [pooled[step][0] is large for step in range(60)]
+    assert 44 <= sum(chosen) <= 59  # 53.3 expected, 3 standard deviations
+
+
+def test_pool_of_unequal_or_no_parts_is_refused(write_pair, tmp_path: Path):
+    write_pair(tmp_path, (136, 136), ratio=2)
+    dataset = ScenePairDataset(tmp_path)
+    with pytest.raises(ArgumentError, match=r"steps of one length are pooled, got lengths \[1, 2\]"):
+        PooledSteps([ReducedSteps(dataset, n, 1, PATCH, 0) for n in (1, 2)], 0)
+    with pytest.raises(ArgumentError, match=r"got lengths \[\]"):
+        PooledSteps([], 0)
+
+
+def test_scenes_alone_make_all_steps(write_pair, tmp_path: Path):
+    write_pair(tmp_path, (136, 136), ratio=2)
+    steps = ReducedSteps(ScenePairDataset(tmp_path), 2, 1, PATCH, 0)
+    mixed = MixedSteps(None, [steps], 1.0, 0)
+    assert len(mixed) == 2
+    assert torch.equal(mixed[1].ref, steps[1].ref)
+    with pytest.raises(ArgumentError, match=r"share 0\.5"):
+        MixedSteps(None, [steps], 0.5, 0)
+
+
+def test_scenes_that_are_too_small_are_left_out(write_pair, tmp_path: Path):
+    write_pair(tmp_path / "small", (120, 160), ratio=2)
+    write_pair(tmp_path / "large", (136, 160), ratio=2)
+    small, large = (open_scene(tmp_path / name) for name in ("small", "large"))
+    with pytest.warns(UserWarning, match=r"too small is left out: .* got town \(120, 160\)"):
+        assert with_room([small, large], PATCH) == [large]
+    with (
+        pytest.warns(UserWarning, match="too small"),
+        pytest.raises(ArgumentError, match=f"room for a patch of {PATCH} MS pixels"),
+    ):
+        with_room([small], PATCH)
+    assert with_room([], PATCH) == []
