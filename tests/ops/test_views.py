@@ -83,7 +83,7 @@ def assert_found(
     shifts: Sequence[tuple[float, float]] = SHIFTS,
     gains: Sequence[float] = GAINS,
     pixels: float = 0.05,
-    gain: float = 0.02,
+    gain: float = 0.03,
 ) -> None:
     found = np.array([(view.row, view.col) for view in views])
     np.testing.assert_allclose(found, shifts, atol=pixels)
