@@ -41,7 +41,7 @@ def small_statistics(monkeypatch):
 def in_place(monkeypatch):
     """Take all bands to lie on PAN: labels are noise, and moved ones could not be read any more."""
 
-    def nominal(parts, gnyq_ms, ratio):
+    def nominal(_parts, gnyq_ms, _ratio):
         return tuple(BandView(0.0, 0.0, gain, 1.0) for gain in gnyq_ms)
 
     monkeypatch.setattr(reduced, "fit_views", nominal)
