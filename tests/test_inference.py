@@ -71,7 +71,7 @@ def bench(ground: Callable[..., np.ndarray], tiny_checkpoint: Path) -> Bench:
 
     pair = GridPair.from_grids(Grid((38, 33), Affine.scale(2, -2), None), Grid(SHAPE, Affine.scale(0.5, -0.5), None))
     source = ReaderSource(ArrayPairReader(ms, pan, pair=pair))
-    stats = gather_stats(source, stats_plan(SHAPE, HALO), GAINS)
+    stats = gather_stats(source, stats_plan(SHAPE, HALO), GAINS, pair.ratio)
     made = Bench(source, stats, load_fuser(ModelSpec.resolve(tiny_checkpoint), "cpu", "float32"), {})
     made.whole = {model: made.fuse(model, (0, 150, 0, 132)) for model in ("tiny", "mtf-glp-fs", "mtf-glp-hpm", "gsa")}
     return made
@@ -156,7 +156,7 @@ def test_feathers_of_a_network_that_returns_its_input_leave_no_trace(bench: Benc
         reads_pan_low = False
 
         def fuse(self, windows: Sequence[PreparedWindow], *_: object) -> list[torch.Tensor]:
-            return [window.ms_up for window in windows]
+            return [window.ms_placed for window in windows]
 
     plan = Plan(SHAPE, 64, 16, HALO)
     fused, valid = fuse_block(
