@@ -372,6 +372,15 @@ def _limit_gpu(device: str, max_gpu_memory: int) -> None:
     torch.cuda.set_per_process_memory_fraction(min(1.0, share), device)
 
 
+def settle_threads(device: torch.device) -> None:
+    """Keep torch from running a network on the CPU with one thread.
+
+    With one it takes other convolution kernels, whose last bits differ from those of all other thread counts.
+    """
+    if device.type == "cpu" and torch.get_num_threads() == 1:
+        torch.set_num_threads(2)
+
+
 def _device_name(device: torch.device) -> str:
     if device.type == "cuda" and device.index is None:
         return f"cuda:{torch.cuda.current_device()}"
@@ -394,9 +403,7 @@ def _load_fuser(spec: ModelSpec, device: str, precision: str) -> Fuser:
     if not isinstance(network, Sharpener):
         msg = f"a pan-sharpening network reads streams, as ShipPlusPlus does, got {checkpoint.kind}; pass other weights"
         raise CheckpointError(msg)
-    if chosen.type == "cpu" and torch.get_num_threads() == 1:
-        # With one thread torch takes other convolution kernels, whose last bits differ from all other thread counts.
-        torch.set_num_threads(2)
+    settle_threads(chosen)
     if chosen.type == "cpu":
         _keep_freed_memory()
     return NetworkFuser(network, chosen, pick_precision(precision, chosen), 1 if chosen.type == "cpu" else GPU_BATCH)

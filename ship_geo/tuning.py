@@ -21,7 +21,7 @@ import torch
 from ship_geo._typing import PathLike
 from ship_geo.adapt import AdaptConfig, Pair, adapt
 from ship_geo.errors import ArgumentError, CheckpointError, OutputError
-from ship_geo.fusers import ModelSpec, pick_device
+from ship_geo.fusers import ModelSpec, pick_device, settle_threads
 from ship_geo.jobs import Job, measure, open_source
 from ship_geo.nn.checkpoint import build_model, load_checkpoint, save_checkpoint
 from ship_geo.nn.sharpener import Sharpener
@@ -144,6 +144,7 @@ def fit_to_scene(job: Job, config: AdaptConfig, path: Path, made_of: str) -> dic
         groups=job.groups,
     )
     device = pick_device(job.device)
+    settle_threads(device)
     network = network.to(device).to(memory_format=torch.channels_last)
     tuned, done = adapt(network, open_source(job), pair, config)
     record = asdict(done)

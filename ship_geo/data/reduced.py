@@ -305,7 +305,11 @@ class ReducedSteps(Dataset[ReducedBatch]):
     def scene_stats(self, scene: int) -> SceneStats:
         """Statistics of a scene at reduced resolution; measured when first asked for."""
         if scene not in self._stats:
-            self._stats[scene] = measure_reduced(self.dataset, scene, self.pan_filter)
+            try:
+                self._stats[scene] = measure_reduced(self.dataset, scene, self.pan_filter)
+            except ProductError as error:
+                msg = f"{self.dataset.scenes[scene].name}: {error}"
+                raise ProductError(msg) from error
         return self._stats[scene]
 
     def _sample(self, group: list[int], random: np.random.Generator) -> ReducedBatch:
