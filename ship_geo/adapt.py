@@ -57,6 +57,9 @@ class AdaptConfig:
         Blocks of `BLOCK` x `BLOCK` MS pixels that are read of a large scene.
     n_check
         How often the held-out part is looked at.
+    share
+        Of the fitted weights in those that are kept, the rest being those of the start: what was learnt one scale
+        coarser holds only in part (averaging as in M. Wortsman et al., "Robust fine-tuning of zero-shot models", 2022).
     gain
         Share by which the error on the held-out part must fall for the adapted weights to be taken.
     max_seconds
@@ -71,6 +74,7 @@ class AdaptConfig:
     patch: int = 64
     max_blocks: int = 24
     n_check: int = 6
+    share: float = 0.5
     gain: float = 0.005
     max_seconds: float = 200.0
     seed: int = 0
@@ -78,8 +82,8 @@ class AdaptConfig:
     def __post_init__(self) -> None:
         """Refuse a run without steps, patches or time."""
         sizes = self.steps, self.batch_size, self.patch, self.max_blocks, self.n_check
-        if min(sizes) < 1 or min(self.rate, self.max_seconds) <= 0:
-            msg = f"steps, sizes, rate and time of an adaptation are positive, got {self}; correct them"
+        if min(sizes) < 1 or min(self.rate, self.max_seconds, self.share) <= 0:
+            msg = f"steps, sizes, rate, share and time of an adaptation are positive, got {self}; correct them"
             raise ArgumentError(msg)
 
 
@@ -310,8 +314,9 @@ def _fit(
     learnt, held_out = lessons
     optimizer = torch.optim.AdamW(network.parameters(), config.rate, weight_decay=0.0)
     patches = _patches(learnt, config, device)
-    before = _error(network, held_out, device)
-    best, after, interval = _copy(network), before * (1 - config.gain), math.ceil(config.steps / config.n_check)
+    before, tried = _error(network, held_out, device), copy.deepcopy(network)
+    start = _copy(network)
+    best, after, interval = start, before * (1 - config.gain), math.ceil(config.steps / config.n_check)
     averaged, steps, found = torch.optim.swa_utils.AveragedModel(network, avg_fn=_average), 0, before
     for step in range(config.steps):
         if time.monotonic() > deadline:
@@ -326,9 +331,10 @@ def _fit(
         averaged.update_parameters(network)
         steps = step + 1
         if steps % interval == 0 or steps == config.steps:
-            error = _error(averaged.module, held_out, device)
+            tried.load_state_dict(_mixed(start, averaged.module.state_dict(), config.share))
+            error = _error(tried, held_out, device)
             if error < after:
-                best, after, found = _copy(averaged.module), error, error
+                best, after, found = _copy(tried), error, error
     return best, before, found, steps
 
 
@@ -342,6 +348,10 @@ def _factor(step: int, steps: int) -> float:
     """Rise over a tenth of the run, then half a cosine to zero."""
     rise = max(1, steps // 10)
     return min((step + 1) / rise, 0.5 * (1 + math.cos(math.pi * max(0, step - rise) / max(1, steps - rise))))
+
+
+def _mixed(start: dict[str, Tensor], end: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+    return {name: torch.lerp(value, end[name], share) for name, value in start.items()}
 
 
 def _copy(network: torch.nn.Module) -> dict[str, Tensor]:
