@@ -20,12 +20,14 @@ import torch
 from affine import Affine
 
 from ship_geo import metrics
+from ship_geo.coarser import Pair
 from ship_geo.data.chips import ChipPack
 from ship_geo.data.reader import ArrayPairReader
 from ship_geo.degrade import degrade_pair
-from ship_geo.fusers import ModelSpec, band_groups, load_fuser
+from ship_geo.fusers import ModelSpec, NetworkFuser, band_groups, load_fuser
 from ship_geo.grids import Grid, GridPair
 from ship_geo.inference import ReaderSource, fuse_block, gather_stats, stats_plan, to_dtype
+from ship_geo.mixture import add_mixture
 from ship_geo.ops.resample import degrade
 from ship_geo.sensors import Sensor, find_sensor
 from ship_geo.tiling import Plan, halo_for
@@ -137,15 +139,19 @@ def run(case: Case, model: object, precision: str) -> tuple[np.ndarray, GridPair
     source = ReaderSource(ArrayPairReader(case.ms, case.pan, pair=pair))
     shape, halo, gains = pair.output.shape, halo_for(pair.ratio), case.sensor.gnyq_ms
     stats = gather_stats(source, stats_plan(shape, halo), gains, pair.ratio if spec.kind == "network" else None)
+    fuser, groups = load_fuser(spec, "auto", precision), band_groups(case.sensor.roles, spec.n_band)
+    if isinstance(fuser, NetworkFuser):
+        coarse = Pair(shape, pair.ratio, tuple(view.gnyq for view in stats.views), case.sensor.gnyq_pan)
+        stats = add_mixture(stats, source, coarse, fuser.residual, groups)
     plan = Plan(shape, spec.window, spec.overlap, halo)
     fused, _ = fuse_block(
         source,
         plan,
         (0, shape[0], 0, shape[1]),
-        load_fuser(spec, "auto", precision),
+        fuser,
         stats,
         gnyq_ms=gains,
-        groups=band_groups(case.sensor.roles, spec.n_band),
+        groups=groups,
     )
     return fused, pair
 

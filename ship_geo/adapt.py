@@ -1,11 +1,10 @@
 """Fitting a network to one scene before it is fused: the scene, degraded once more, is what it learns from.
 
-By Wald's protocol MS is the reference and the pair one scale coarser the input; what is learnt there is believed to
-hold one scale finer. So it pays where the scene is large and the blur of its bands is known, which is why MS is
-degraded by the blur that was found in the scene (`ship_geo.ops.views`), not by the table's. Not for training on many
-scenes, see `ship_geo.training`. The conventions that could surprise: everything lies on the MS grid; a part of the
-scene is held out, the weights which do best there are kept, and those of the start where none do better; and a run is
-a function of the scene, the weights and the config alone, unless its time runs out, which is told.
+What is learnt one scale coarser (`ship_geo.coarser`) is believed to hold one scale finer, so it pays where the scene is
+large and the blur of its bands is known. Not for training on many scenes, see `ship_geo.training`. The conventions that
+could surprise: everything lies on the MS grid; a part of the scene is held out, the weights which do best there are
+kept, and those of the start where none do better; and a run is a function of the scene, the weights and the config
+alone, unless its time runs out, which is told.
 """
 
 from __future__ import annotations
@@ -20,25 +19,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ship_geo._typing import RowCol, Shape
-from ship_geo.degrade import ReducedPair, degrade_pair
+from ship_geo.coarser import EDGE, CoarseBlock, CoarseScene, Pair, read_coarser
 from ship_geo.errors import ArgumentError
 from ship_geo.fusers import BandGroups
 from ship_geo.inference import WindowSource
 from ship_geo.losses import pansharpening_loss
 from ship_geo.nn.inputs import BandStatistics, network_streams
 from ship_geo.nn.sharpener import Sharpener
-from ship_geo.ops.resample import move
-from ship_geo.ops.views import BandView, fit_views, observe
-from ship_geo.ops.windows import PreparedWindow, prepare_window
-from ship_geo.stats import SceneStats, WindowStats, spread
-from ship_geo.tiling import Plan, halo_for
 
 BLOCK = 160
 """Rows and columns of the parts of a scene that are read, MS pixels."""
-
-EDGE = 4
-"""MS pixels by which what counts keeps away from edges and masks, where inputs are guesses."""
 
 
 @dataclass(frozen=True)
@@ -115,29 +105,6 @@ class AdaptRecord:
     reason: str = ""
 
 
-@dataclass(frozen=True)
-class Pair:
-    """Facts of a pair that its windows do not carry.
-
-    Attributes
-    ----------
-    shape
-        Rows and columns of the output.
-    ratio
-        (row, col).
-    gnyq_ms, gnyq_pan
-        MTF gains at Nyquist; those of MS as they were found in the scene.
-    groups
-        Bands that the network sees together.
-    """
-
-    shape: Shape
-    ratio: RowCol
-    gnyq_ms: tuple[float, ...]
-    gnyq_pan: float
-    groups: BandGroups
-
-
 @dataclass(frozen=True, eq=False)
 class _Lesson:
     """A block at reduced resolution as the network reads one group of its bands; all (1, channel, row, col)."""
@@ -150,7 +117,7 @@ class _Lesson:
 
 
 def adapt(
-    network: Sharpener, source: WindowSource, pair: Pair, config: AdaptConfig | None = None
+    network: Sharpener, source: WindowSource, pair: Pair, groups: BandGroups, config: AdaptConfig | None = None
 ) -> tuple[Sharpener, AdaptRecord]:
     """Fit a copy of a network to a scene.
 
@@ -162,6 +129,8 @@ def adapt(
         Reads windows of the scene at its own resolution.
     pair
         What belongs to them.
+    groups
+        Bands that the network sees together.
     config
         How; the defaults are those of ``adapt="auto"``.
 
@@ -173,8 +142,8 @@ def adapt(
         What was done.
     """
     config, start = config or AdaptConfig(), time.monotonic()
-    blocks = _blocks(source, pair, config.max_blocks)
-    learnt, held_out = _divide(_lessons(blocks, pair), config.patch)
+    scene = read_coarser(source, pair, BLOCK, config.max_blocks)
+    learnt, held_out = _divide(_lessons(scene, groups) if scene else [], config.patch)
     if not learnt or not held_out:
         seconds = round(time.monotonic() - start, 3)
         reason = f"the scene is too small or too empty at reduced resolution: {len(learnt)} parts to learn from"
@@ -199,81 +168,18 @@ def adapt(
     return tuned.eval(), record
 
 
-def _blocks(source: WindowSource, pair: Pair, max_blocks: int) -> list[ReducedPair]:
-    """Read blocks spread over a scene and degrade them, with what the filters see around them."""
-    n_ms = max(BLOCK, 1)
-    side = math.ceil(n_ms * max(pair.ratio))
-    halo = math.ceil(halo_for(pair.ratio) * max(pair.ratio))
-    plan = Plan(pair.shape, side, 0, halo)
-    windows = plan.windows()
-    degraded = []
-    for index in spread(len(windows), max_blocks):
-        (sample,) = source.samples(plan, [windows[index]])
-        degraded.append(
-            degrade_pair(
-                sample.ms,
-                sample.pan,
-                ratio=sample.ratio,
-                phase=sample.phase,
-                gnyq_ms=pair.gnyq_ms,
-                gnyq_pan=pair.gnyq_pan,
-                ms_valid=sample.ms_valid,
-                pan_valid=sample.pan_valid,
-            )
-        )
-    return degraded
+def _lessons(scene: CoarseScene, groups: BandGroups) -> list[list[_Lesson]]:
+    """Per block one lesson a group."""
+    return [[_lesson(scene, block, group) for group in groups] for block in scene.blocks]
 
 
-def _lessons(blocks: Sequence[ReducedPair], pair: Pair) -> list[list[_Lesson]]:
-    """Prepare blocks as inference would, with the statistics of all of them; per block one lesson a group."""
-    looks = [observe(b.ms_lr, b.ms_lr_valid, b.pan_lr, b.pan_lr_valid, ratio=b.ratio, phase=b.phase) for b in blocks]
-    views = fit_views(looks, pair.gnyq_ms, pair.ratio)
-    prepared = [_prepare(block, pair, views) for block in blocks]
-    everything = slice(None), slice(None)
-    parts = [WindowStats.measure(window, everything, math.nan) for window, _, _ in prepared if window.valid.any()]
-    if not parts:
-        return []
-    stats = SceneStats.merged(parts, views)
-    return [[_lesson(*one, stats, list(group)) for group in pair.groups] for one in prepared if bool(one[2].any())]
-
-
-def _prepare(block: ReducedPair, pair: Pair, views: Sequence[BandView]) -> tuple[PreparedWindow, Tensor, Tensor]:
-    """Inputs of a block, its reference brought onto PAN, and where both count."""
-    window = prepare_window(
-        (block.ms_lr.numpy(), block.ms_lr_valid.numpy()),
-        (block.pan_lr.numpy(), block.pan_lr_valid.numpy()),
-        ratio=block.ratio,
-        phase=block.phase,
-        gnyq_ms=pair.gnyq_ms,
-        halo=0,
-        views=views,
-    )
-    known = window.valid & block.ref_valid & _middle(block.ref_valid.shape)
-    lost = torch.nn.functional.pad((~known)[None].float(), (EDGE,) * 4, value=1.0)
-    counts = torch.nn.functional.max_pool2d(lost, 2 * EDGE + 1, stride=1)[0] < 0.5  # noqa: PLR2004  half a pixel
-    return window, move(block.ref, [(-view.row, -view.col) for view in views]), counts
-
-
-def _middle(shape: Sequence[int]) -> Tensor:
-    """Pixels of a block without what was read around it, (row, col) bool."""
-    mask = torch.zeros(*shape, dtype=torch.bool)
-    row, col = (max(0, (n - BLOCK) // 2) for n in shape)
-    mask[row : row + BLOCK, col : col + BLOCK] = True
-    return mask
-
-
-def _lesson(window: PreparedWindow, ref: Tensor, counts: Tensor, stats: SceneStats, bands: list[int]) -> _Lesson:
-    weights, offset = stats.intensity
-    weight = torch.from_numpy(weights.astype(np.float32))[:, None, None]
-    intensity = (weight * window.ms_up).sum(0, keepdim=True) + offset
-    statistics = stats.network_statistics(bands)
-    ms_stream, guide_stream = network_streams(
-        window.ms_up[None, bands], window.pan[None], window.pan_low[None, bands], intensity[None], statistics
-    )
-    standardised = (ref[None, bands] - statistics.ms_mean) / statistics.ms_std
-    rows, cols = _extent(counts.any(1)), _extent(counts.any(0))
-    whole = _Lesson(ms_stream, guide_stream, standardised, counts[None, None], statistics)
-    return _part(whole, rows, cols)
+def _lesson(scene: CoarseScene, block: CoarseBlock, bands: Sequence[int]) -> _Lesson:
+    inputs = scene.network_inputs(block, bands)
+    ms_stream, guide_stream = network_streams(*inputs)
+    statistics = inputs[-1]
+    ref = ms_stream[:, : len(bands)] + block.missing[None, list(bands)] / statistics.ms_std
+    whole = _Lesson(ms_stream, guide_stream, ref, block.counts[None, None], statistics)
+    return _part(whole, _extent(block.counts.any(1)), _extent(block.counts.any(0)))
 
 
 def _extent(known: Tensor) -> slice:

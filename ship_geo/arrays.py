@@ -27,10 +27,12 @@ from numpy.typing import NDArray
 
 from ship_geo._typing import Box
 from ship_geo.array_pair import ArrayPair, open_pair
-from ship_geo.data.reader import MARGIN, ArrayPairReader
+from ship_geo.coarser import block_windows, make_coarser
+from ship_geo.data.reader import MARGIN, ArrayPairReader, PairSample
 from ship_geo.inference import ReaderSource, measure_window, observe_window, observed_windows
-from ship_geo.jobs import Job, sharpen
+from ship_geo.jobs import Job, coarse_pair, complete, sharpen
 from ship_geo.lazy import Chunks, chunk_shape, describe
+from ship_geo.mixture import MAX_BLOCKS, SIDE
 from ship_geo.ops.moments import Moments
 from ship_geo.ops.views import BandView, fit_views
 from ship_geo.sensors import Sensor
@@ -152,9 +154,9 @@ class _Parts:
         row1, col1 = (axis.start(found[-1]) + plan.window for axis, found in ((plan.rows, rows), (plan.cols, cols)))
         return self.under((row0, row1, col0, col1))
 
-    def under(self, core: Box) -> tuple[List, _Layout, List, _Layout]:
-        """Parts under pixels of the output grid and their halo."""
-        pair, halo = self.job.scene.pair, self.job.plan.halo
+    def under(self, core: Box, halo: int | None = None) -> tuple[List, _Layout, List, _Layout]:
+        """Parts under pixels of the output grid and their halo, that of the job unless told otherwise."""
+        pair, halo = self.job.scene.pair, self.job.plan.halo if halo is None else halo
         rows, cols = (core[0] - halo, core[1] + halo), (core[2] - halo, core[3] + halo)
         ms_rows, ms_cols = pair.ms_from_pan(rows, cols, MARGIN)
         row0, _, col0, _ = pair.overlap
@@ -187,6 +189,19 @@ def _add_statistics(parts: _Parts) -> TaskRef:
     inputs = _Inputs(parts.ms.image, parts.pan.image) if len(chosen) < len(plan) else None
     key = f"ship-statistics-{parts.job.token}"
     parts.graph[key] = Task(key, _merge, parts.job_ref, measured, views, inputs)
+    return _add_mixture(parts, TaskRef(key)) if parts.job.observes else TaskRef(key)
+
+
+def _add_mixture(parts: _Parts, stats: TaskRef) -> TaskRef:
+    """Add the tasks that read the scene one scale coarser, and that which learns the mixture from them."""
+    job, key = parts.job, f"ship-mixture-{parts.job.token}"
+    plan, windows = block_windows(coarse_pair(job, ()), SIDE, MAX_BLOCKS)
+    samples = []
+    for index, window in enumerate(windows):
+        name = (f"ship-coarse-{job.token}", index)
+        parts.graph[name] = Task(name, _sample_parts, parts.job_ref, window, plan, *parts.under(window.core, plan.halo))
+        samples.append(TaskRef(name))
+    parts.graph[key] = Task(key, _complete, parts.job_ref, stats, List(*samples))
     return TaskRef(key)
 
 
@@ -273,6 +288,15 @@ def _sharpen_parts(job: Job, stats: SceneStats, block: Box, *parts: Any) -> NDAr
 
 def _measure_parts(job: Job, window: Window, views: tuple[BandView, ...], *parts: Any) -> WindowStats:
     return measure_window(_source(job, *parts), job.sample_plan, window, job.gnyq_ms, views)
+
+
+def _sample_parts(job: Job, window: Window, plan: Plan, *parts: Any) -> PairSample:
+    (sample,) = _source(job, *parts).samples(plan, [window])
+    return sample
+
+
+def _complete(job: Job, stats: SceneStats, samples: Sequence[PairSample]) -> SceneStats:
+    return complete(job, stats, make_coarser(samples, coarse_pair(job, stats.views), SIDE))
 
 
 def _observe_parts(job: Job, window: Window, *parts: Any) -> Moments:

@@ -22,7 +22,7 @@ from torch import Tensor
 from ship_geo.baselines.registry import METHODS, get_method
 from ship_geo.errors import ArgumentError, CheckpointError
 from ship_geo.nn.checkpoint import Checkpoint, build_model
-from ship_geo.nn.inputs import N_GUIDE, N_STREAM, BandStatistics, network_streams
+from ship_geo.nn.inputs import N_GUIDE, N_STREAM, BandStatistics, injected_details, network_streams
 from ship_geo.nn.sharpener import Sharpener, SharpenerConfig
 from ship_geo.nn.weights import ShipPlusPlus_Weights, resolve_weights
 from ship_geo.ops.resample import move
@@ -263,17 +263,31 @@ class NetworkFuser:
         weight = torch.from_numpy(weights.astype(np.float32)).to(self.device)
         intensity = (weight[:, None, None] * ms_up).sum(1, keepdim=True) + offset
         statistics = _on(stats.network_statistics(bands), self.device)
-        ms_stream, guide_stream = network_streams(ms_up[:, bands], pan, pan_low[:, bands], intensity, statistics)
-        last = torch.channels_last
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            fused = self.network(ms_stream.contiguous(memory_format=last), guide_stream.contiguous(memory_format=last))
-        values: Tensor = fused.float() * statistics.ms_std + statistics.ms_mean
+        inputs = ms_up[:, bands], pan, pan_low[:, bands], intensity, statistics
+        added = self._residual(*network_streams(*inputs)) * statistics.ms_std
+        if stats.mixture:
+            shares = torch.tensor([stats.mixture[band] for band in bands], device=self.device).mT[:, :, None, None]
+            parts = (*injected_details(*inputs), added)
+            added = sum((share * part for share, part in zip(shares, parts, strict=True)), torch.zeros_like(added))
         if stats.onto_pan:
-            return values.contiguous().cpu()
+            return (inputs[0] + added).contiguous().cpu()
         # What was added to each band where PAN shows its ground is taken to where the band has it.
         placed = torch.stack([window.ms_placed for window in windows]).to(self.device)[:, bands]
         shifts = [(stats.views[band].row, stats.views[band].col) for band in bands]
-        return (placed + move(values - ms_up[:, bands], shifts)).contiguous().cpu()
+        return (placed + move(added, shifts)).contiguous().cpu()
+
+    @torch.inference_mode()
+    def residual(self, ms_stream: Tensor, guide_stream: Tensor) -> Tensor:
+        """Return what the network adds to streams of one window, (1, band, row, col) standardised, on the CPU."""
+        with self._lock:
+            return self._residual(ms_stream.to(self.device), guide_stream.to(self.device)).cpu()
+
+    def _residual(self, ms_stream: Tensor, guide_stream: Tensor) -> Tensor:
+        last = torch.channels_last
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            fused = self.network(ms_stream.contiguous(memory_format=last), guide_stream.contiguous(memory_format=last))
+        residual: Tensor = fused.float() - ms_stream[:, : fused.shape[1]]
+        return residual
 
 
 def _on(statistics: BandStatistics, device: torch.device) -> BandStatistics:

@@ -19,9 +19,10 @@ from dask.base import tokenize
 from numpy.typing import NDArray
 
 from ship_geo._typing import Box
+from ship_geo.coarser import CoarseScene, Pair, read_coarser
 from ship_geo.data.reader import PairSample
 from ship_geo.errors import ArgumentError
-from ship_geo.fusers import BandGroups, ModelSpec, band_groups, load_fuser, pick_device, pick_precision
+from ship_geo.fusers import BandGroups, ModelSpec, NetworkFuser, band_groups, load_fuser, pick_device, pick_precision
 from ship_geo.inference import (
     SceneSource,
     WindowSource,
@@ -33,6 +34,8 @@ from ship_geo.inference import (
     value_limits,
 )
 from ship_geo.ledger import Entry
+from ship_geo.mixture import MAX_BLOCKS, SIDE, fit_mixture
+from ship_geo.ops.views import BandView
 from ship_geo.scene import Scene
 from ship_geo.stats import SceneStats
 from ship_geo.tiling import Plan, Window, halo_for
@@ -262,8 +265,34 @@ def measure(job: Job, source: WindowSource | None = None) -> SceneStats:
 
 
 def _gather(job: Job, source: WindowSource) -> SceneStats:
-    ratio = job.scene.pair.ratio if job.observes else None
-    return replace(gather_stats(source, job.sample_plan, job.gnyq_ms, ratio), onto_pan=job.onto_pan)
+    if not job.observes:
+        return gather_stats(source, job.sample_plan, job.gnyq_ms)
+    stats = gather_stats(source, job.sample_plan, job.gnyq_ms, job.scene.pair.ratio)
+    return complete(job, stats, read_coarser(source, coarse_pair(job, stats.views), SIDE, MAX_BLOCKS))
+
+
+def coarse_pair(job: Job, views: Sequence[BandView]) -> Pair:
+    """Return what the scene of a job is degraded by, to learn from it."""
+    scene = job.scene
+    gains = tuple(view.gnyq for view in views)
+    return Pair(scene.pair.output.shape, scene.pair.ratio, gains, scene.sensor.gnyq_pan)
+
+
+def complete(job: Job, stats: SceneStats, coarser: CoarseScene | None) -> SceneStats:
+    """Add to the statistics of a scene what the network of a job must be told beside them.
+
+    Parameters
+    ----------
+    job, stats
+        The job and the statistics of its scene.
+    coarser
+        The scene one scale coarser, by `coarse_pair`.
+    """
+    fuser = load_fuser(job.spec, job.device, job.precision, batch_size=job.batch, max_gpu_memory=job.max_gpu_memory)
+    if not isinstance(fuser, NetworkFuser):  # never: the job says that it is one
+        raise TypeError(type(fuser))
+    mixture = fit_mixture(coarser, fuser.residual, job.groups, len(job.gnyq_ms))
+    return replace(stats, mixture=mixture, onto_pan=job.onto_pan)
 
 
 def sharpen(job: Job, stats: SceneStats, block: Box, source: WindowSource | None = None) -> Block:

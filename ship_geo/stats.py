@@ -113,6 +113,9 @@ class SceneStats:
         (fine, coarse) detail of PAN, see `WindowStats`.
     views
         How each band sees what PAN sees; empty where nobody looked. The moments are of images brought together so.
+    mixture
+        Per band: weights of the classical details and of the network's residual (`ship_geo.mixture`); empty: the
+        residual alone.
     onto_pan
         Whether results show the ground where PAN shows it, and not where the georeferencing of each band puts it.
     """
@@ -123,6 +126,7 @@ class SceneStats:
     haze: tuple[float, ...]
     energy: tuple[float, float]
     views: tuple[BandView, ...] = ()
+    mixture: tuple[tuple[float, ...], ...] = ()
     onto_pan: bool = False
 
     @property

@@ -19,10 +19,10 @@ from typing import Any
 import torch
 
 from ship_geo._typing import PathLike
-from ship_geo.adapt import AdaptConfig, Pair, adapt
+from ship_geo.adapt import AdaptConfig, adapt
 from ship_geo.errors import ArgumentError, CheckpointError, OutputError
 from ship_geo.fusers import ModelSpec, pick_device, settle_threads
-from ship_geo.jobs import Job, measure, open_source
+from ship_geo.jobs import Job, coarse_pair, measure, open_source
 from ship_geo.nn.checkpoint import build_model, load_checkpoint, save_checkpoint
 from ship_geo.nn.sharpener import Sharpener
 from ship_geo.nn.weights import resolve_weights
@@ -136,17 +136,11 @@ def fit_to_scene(job: Job, config: AdaptConfig, path: Path, made_of: str) -> dic
         msg = f"a pan-sharpening network is fitted to a scene, got {checkpoint.kind}; pass other weights"
         raise CheckpointError(msg)
     stats, scene = measure(job), job.scene
-    pair = Pair(
-        shape=scene.pair.output.shape,
-        ratio=scene.pair.ratio,
-        gnyq_ms=tuple(view.gnyq for view in stats.views),
-        gnyq_pan=scene.sensor.gnyq_pan,
-        groups=job.groups,
-    )
+    pair = coarse_pair(job, stats.views)
     device = pick_device(job.device)
     settle_threads(device)
     network = network.to(device).to(memory_format=torch.channels_last)
-    tuned, done = adapt(network, open_source(job), pair, config)
+    tuned, done = adapt(network, open_source(job), pair, job.groups, config)
     record = asdict(done)
     save_checkpoint(
         path,

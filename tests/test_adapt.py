@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from ship_geo.adapt import AdaptConfig, Pair, adapt
+from ship_geo.adapt import AdaptConfig, adapt
 from ship_geo.api import pansharpen_scene
+from ship_geo.coarser import Pair
 from ship_geo.errors import ArgumentError, OutputError
 from ship_geo.jobs import Job, open_source
 from ship_geo.nn.checkpoint import build_model, load_checkpoint
@@ -40,12 +41,12 @@ def network(tiny_checkpoint: Path) -> Sharpener:
 
 def pair_of(scene: Scene) -> Pair:
     sensor = scene.sensor
-    return Pair(scene.pair.output.shape, scene.pair.ratio, sensor.gnyq_ms, sensor.gnyq_pan, ((0, 1, 2, 3),))
+    return Pair(scene.pair.output.shape, scene.pair.ratio, sensor.gnyq_ms, sensor.gnyq_pan)
 
 
 def fitted(scene: Scene, network: Sharpener, config: AdaptConfig = QUICK) -> tuple[Sharpener, Any]:
     source = open_source(Job.of(scene, "exp", "cpu", "float32"))
-    return adapt(network, source, pair_of(scene), config)
+    return adapt(network, source, pair_of(scene), ((0, 1, 2, 3),), config)
 
 
 def state_of(network: torch.nn.Module) -> dict[str, torch.Tensor]:

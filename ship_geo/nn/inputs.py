@@ -79,6 +79,30 @@ class BandStatistics:
     sharpness: Tensor
 
 
+def injected_details(
+    ms_up: Tensor, pan: Tensor, pan_low: Tensor, intensity: Tensor, statistics: BandStatistics
+) -> tuple[Tensor, ...]:
+    """Return what each of the `N_DETAIL` classical injections would add; arguments as of `network_streams`.
+
+    Returns
+    -------
+    tuple of torch.Tensor
+        (n, band, row, col) each, DN, as large as they come.
+    """
+    s = statistics
+    detail, unexplained = pan - pan_low, pan - intensity
+    matched = (pan_low - s.pan_low_mean) * s.low_gain + s.ms_mean
+    matched_floor = FLOOR * s.ms_mean.abs() + 0.05 * s.ms_std
+    clear = intensity - s.intensity_haze
+    clear_floor = FLOOR * (s.pan_mean - s.intensity_haze).clamp(min=0) + 0.05 * s.pan_std
+    return (
+        s.gain * detail,
+        ms_up * detail * s.low_gain / torch.maximum(matched, matched_floor),
+        s.intensity_gain * unexplained,
+        (ms_up - s.haze).clamp(min=0) * unexplained / torch.maximum(clear, clear_floor),
+    )
+
+
 def network_streams(
     ms_up: Tensor, pan: Tensor, pan_low: Tensor, intensity: Tensor, statistics: BandStatistics
 ) -> tuple[Tensor, Tensor]:
@@ -103,18 +127,7 @@ def network_streams(
         (n, 6 band, row, col) and (n, 3, row, col), standardised; the planes of blur come last.
     """
     s = statistics
-    detail = pan - pan_low
-    matched = (pan_low - s.pan_low_mean) * s.low_gain + s.ms_mean
-    matched_floor = FLOOR * s.ms_mean.abs() + 0.05 * s.ms_std
-    unexplained = pan - intensity
-    clear = intensity - s.intensity_haze
-    clear_floor = FLOOR * (s.pan_mean - s.intensity_haze).clamp(min=0) + 0.05 * s.pan_std
-    details = (
-        s.gain * detail,
-        ms_up * detail * s.low_gain / torch.maximum(matched, matched_floor),
-        s.intensity_gain * unexplained,
-        (ms_up - s.haze).clamp(min=0) * unexplained / torch.maximum(clear, clear_floor),
-    )
+    details = injected_details(ms_up, pan, pan_low, intensity, s)
     blur = ((s.blur - BLUR) / BLUR_SPREAD).clamp(-3, 3)
     ms_stream = [
         (ms_up - s.ms_mean) / s.ms_std,
@@ -124,7 +137,7 @@ def network_streams(
     sharpness = ((s.sharpness - SHARPNESS) / SHARPNESS_SPREAD).clamp(-3, 3)
     guide_stream = [
         (pan - s.pan_mean) / s.pan_std,
-        (detail.mean(1, keepdim=True) / s.pan_std).clamp(-LIMIT, LIMIT),
+        ((pan - pan_low).mean(1, keepdim=True) / s.pan_std).clamp(-LIMIT, LIMIT),
         sharpness.expand_as(pan),
     ]
     return torch.cat(ms_stream, 1), torch.cat(guide_stream, 1)
