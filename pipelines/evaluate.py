@@ -29,30 +29,37 @@ from tables import RESOLUTIONS, Row, summary, write_markdown
 import ship_geo
 from ship_geo import metrics
 from ship_geo.baselines import METHODS
+from ship_geo.coarser import Pair
 from ship_geo.errors import ShipGeoError
-from ship_geo.fusers import ModelSpec, band_groups, load_fuser
+from ship_geo.fusers import ModelSpec, NetworkFuser, band_groups, load_fuser
 from ship_geo.inference import ReaderSource, fuse_block, gather_stats, stats_plan, to_dtype, value_limits
+from ship_geo.mixture import add_mixture
 from ship_geo.stats import SceneStats
 from ship_geo.tiling import Plan, halo_for
 
 
-def measure_scene(case: Case) -> SceneStats:
-    """Gather the statistics that all models are told."""
-    return gather_stats(ReaderSource(case.reader), stats_plan(case.reader.shape, halo_for(case.ratio)), case.sensor)
+def measure_scene(case: Case, kind: str = "classical") -> SceneStats:
+    """Gather the statistics that all models of a kind are told; networks hear how each band sees PAN, too."""
+    plan = stats_plan(case.reader.shape, halo_for(case.ratio))
+    return gather_stats(ReaderSource(case.reader), plan, case.sensor, case.ratio if kind == "network" else None)
 
 
 def sharpen(case: Case, spec: ModelSpec, stats: SceneStats, precision: str) -> tuple[np.ndarray, np.ndarray]:
     """Run a model through the engine: values as they would be written, (band, row, col), and validity, (row, col)."""
     reader, gains = case.reader, case.sensor.gnyq_ms
     source, shape, halo = ReaderSource(reader), reader.shape, halo_for(case.ratio)
+    fuser, groups = load_fuser(spec, "auto", precision), band_groups(case.sensor.roles, spec.n_band)
+    if isinstance(fuser, NetworkFuser):
+        coarse = Pair(shape, case.ratio, tuple(view.gnyq for view in stats.views), case.sensor.gnyq_pan)
+        stats = add_mixture(stats, source, coarse, fuser.residual, groups)
     fused, valid = fuse_block(
         source,
         Plan(shape, spec.window, spec.overlap, halo),
         (0, shape[0], 0, shape[1]),
-        load_fuser(spec, "auto", precision),
+        fuser,
         stats,
         gnyq_ms=gains,
-        groups=band_groups(case.sensor.roles, spec.n_band),
+        groups=groups,
     )
     dtype = str(case.ms.dtype)
     return to_dtype(fused, dtype, value_limits(dtype, case.bits, stats.ms_max))[0], valid
@@ -86,9 +93,9 @@ def measure(
 ) -> Row:
     """Measure every model, by the name it has in the table, on a pair."""
     pair = case.reduced() if resolution == "reduced" else case
-    stats = measure_scene(pair)
+    stats = {kind: measure_scene(pair, kind) for kind in {spec.kind for spec in specs.values()}}
     scores = {
-        name: score(pair, *sharpen(pair, spec, stats, precision), resolution, as_published=as_published)
+        name: score(pair, *sharpen(pair, spec, stats[spec.kind], precision), resolution, as_published=as_published)
         for name, spec in specs.items()
     }
     where = pair.reader.shape, pair.ratio, pair.phase, pair.digest

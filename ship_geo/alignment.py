@@ -58,7 +58,8 @@ def register_scene(scene: Scene, how: Literal["auto", "report", "off"] = "auto")
     Returns
     -------
     Scene
-        With the measured `shift` and, where the grid of MS was moved, a note.
+        With the measured `shift`, `is_registered` where it was to be corrected and may be believed and, where the
+        grid of MS was moved, a note.
 
     Warns
     -----
@@ -87,6 +88,7 @@ def register_scene(scene: Scene, how: Literal["auto", "report", "off"] = "auto")
         found = f"got confidence {shift.confidence:.2f} from {shift.n_window} windows"
         warn(f"a shift must be sure to be corrected, {found}: MS is left where it is", UserWarning, stacklevel=3)
         return scene
+    scene = replace(scene, is_registered=True)
     if size < CORRECTED:
         return scene
     layer = replace(scene.ms, grid=moved_grid(scene.ms.grid, (shift.row, shift.col)))

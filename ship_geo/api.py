@@ -35,6 +35,7 @@ from ship_geo.provenance import tags_of
 from ship_geo.runner import run_job
 from ship_geo.scene import Scene, SceneOptions, open_scene
 from ship_geo.sensors import Sensor
+from ship_geo.tuning import Tuning, tune
 from ship_geo.writer import OutputProfile, Staging, check_output
 
 __all__ = [
@@ -71,6 +72,9 @@ def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
     max_gpu_memory: str | int | None = None,
     client: Any = None,
     log: Log | None = None,
+    adapt: Literal["off", "auto"] | int = "off",
+    adapt_time: float | None = None,
+    save_weights: PathLike | None = None,
     **opening: Unpack[SceneOptions],
 ) -> xr.DataArray:
     """Sharpen a scene onto its PAN grid.
@@ -121,6 +125,15 @@ def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
         A `distributed.Client` whose workers make the blocks of `output`; an active one is used without being passed.
     log
         Called while writing with the name of each event, and facts by keyword; see `ship_geo.runner.run_job`.
+    adapt
+        Fit the network to the scene before it is fused: ``"auto"``, a number of steps, or ``"off"``. The scene degraded
+        once more is what it learns from; the weights of the start are kept where a held-out part shows no gain.
+    adapt_time
+        Seconds after which fitting stops, whatever step it is; the result then depends on the machine. Default 200.
+    save_weights
+        Where the fitted weights are kept, for other scenes of the same strip (``model=``). A file there that was made
+        of the same scene and weights is used as it is, another is replaced with `overwrite`. On a cluster it must lie
+        where all workers see it.
     **opening
         How the scene is opened, see `ship_geo.scene.SceneOptions`: ``product``, ``geometry``, ``dem`` and others.
 
@@ -156,10 +169,11 @@ def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
         check_output(output, overwrite=overwrite, inputs=scene.files)
     if register == "auto" or output is not None:
         scene = register_scene(scene, register)
-    job = Job.of(scene, model, device, precision, radiometry)
+    tuning = Tuning.of(adapt, adapt_time, save_weights, overwrite=overwrite)
+    job, adaptation = tune(Job.of(scene, model, device, precision, radiometry), tuning, client)
     if output is None:
         return lazy_array(job, chunks)
-    run = RunOptions(chunks, max_memory, max_gpu_memory, client, restart, log)
+    run = RunOptions(chunks, max_memory, max_gpu_memory, client, restart, log, adaptation)
     return _write(job, run, output, overwrite=overwrite, stac=stac, progress=progress)
 
 
@@ -186,7 +200,12 @@ def _write(job: Job, run: RunOptions, output: PathLike, *, overwrite: bool, stac
         record = run_job(job, staging, blocks, client=run.client, budget=budget, advance=advance, log=run.log)
     if stac:
         write_item(output, job.scene, facts, overwrite=overwrite)
-    told = {"shift": facts["shift"], "warnings": list(job.scene.warnings), **asdict(record)}
+    told = {
+        "shift": facts["shift"],
+        "warnings": list(job.scene.warnings),
+        "adaptation": run.adaptation,
+        **asdict(record),
+    }
     return _reopen(Path(output), job, json.dumps(told))
 
 
@@ -200,6 +219,7 @@ class RunOptions:
     client: Any
     restart: bool = False
     log: Log | None = None
+    adaptation: dict[str, Any] | None = None
 
     def budget(self, job: Job) -> Budget:
         """Choose blocks and batches."""

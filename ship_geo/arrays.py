@@ -27,10 +27,14 @@ from numpy.typing import NDArray
 
 from ship_geo._typing import Box
 from ship_geo.array_pair import ArrayPair, open_pair
-from ship_geo.data.reader import MARGIN, ArrayPairReader
-from ship_geo.inference import ReaderSource, measure_window
-from ship_geo.jobs import Job, sharpen
+from ship_geo.coarser import block_windows, make_coarser
+from ship_geo.data.reader import MARGIN, ArrayPairReader, PairSample
+from ship_geo.inference import ReaderSource, measure_window, observe_window, observed_windows
+from ship_geo.jobs import Job, coarse_pair, complete, sharpen
 from ship_geo.lazy import Chunks, chunk_shape, describe
+from ship_geo.mixture import MAX_BLOCKS, SIDE
+from ship_geo.ops.moments import Moments
+from ship_geo.ops.views import BandView, fit_views
 from ship_geo.sensors import Sensor
 from ship_geo.stats import SceneStats, WindowStats, spread
 from ship_geo.tiling import Plan, Window
@@ -150,19 +154,25 @@ class _Parts:
         row1, col1 = (axis.start(found[-1]) + plan.window for axis, found in ((plan.rows, rows), (plan.cols, cols)))
         return self.under((row0, row1, col0, col1))
 
-    def under(self, core: Box) -> tuple[List, _Layout, List, _Layout]:
-        """Parts under pixels of the output grid and their halo."""
-        pair, halo = self.job.scene.pair, self.job.plan.halo
+    def under(self, core: Box, halo: int | None = None) -> tuple[List, _Layout, List, _Layout]:
+        """Parts under pixels of the output grid and their halo, that of the job unless told otherwise."""
+        pair, halo = self.job.scene.pair, self.job.plan.halo if halo is None else halo
         rows, cols = (core[0] - halo, core[1] + halo), (core[2] - halo, core[3] + halo)
         ms_rows, ms_cols = pair.ms_from_pan(rows, cols, MARGIN)
         row0, _, col0, _ = pair.overlap
         pan_rows, pan_cols = (rows[0] + row0, rows[1] + row0), (cols[0] + col0, cols[1] + col0)
         return *self.ms.cut(ms_rows, ms_cols), *self.pan.cut(pan_rows, pan_cols)
 
-    def measure(self, index: int, window: Window) -> TaskRef:
-        """Add the task that measures a window of the statistics."""
+    def measure(self, index: int, window: Window, views: Any) -> TaskRef:
+        """Add the task that measures a window of the statistics; `views` are those of the scene, or their task."""
         key = (f"ship-window-{self.job.token}", index)
-        self.graph[key] = Task(key, _measure_parts, self.job_ref, window, *self.under(window.core))
+        self.graph[key] = Task(key, _measure_parts, self.job_ref, window, views, *self.under(window.core))
+        return TaskRef(key)
+
+    def observe(self, index: int, window: Window) -> TaskRef:
+        """Add the task that compares the bands of a window with PAN."""
+        key = (f"ship-look-{self.job.token}", index)
+        self.graph[key] = Task(key, _observe_parts, self.job_ref, window, *self.under(window.core))
         return TaskRef(key)
 
     def over_inputs(self, name: str) -> HighLevelGraph:
@@ -174,10 +184,33 @@ class _Parts:
 def _add_statistics(parts: _Parts) -> TaskRef:
     plan = parts.job.sample_plan
     chosen = spread(len(plan))
-    measured = List(*(parts.measure(index, _window(plan, index)) for index in chosen))
+    views = _add_views(parts)
+    measured = List(*(parts.measure(index, _window(plan, index), views) for index in chosen))
     inputs = _Inputs(parts.ms.image, parts.pan.image) if len(chosen) < len(plan) else None
     key = f"ship-statistics-{parts.job.token}"
-    parts.graph[key] = Task(key, _merge, parts.job_ref, measured, inputs)
+    parts.graph[key] = Task(key, _merge, parts.job_ref, measured, views, inputs)
+    return _add_mixture(parts, TaskRef(key)) if parts.job.observes else TaskRef(key)
+
+
+def _add_mixture(parts: _Parts, stats: TaskRef) -> TaskRef:
+    """Add the tasks that read the scene one scale coarser, and that which learns the mixture from them."""
+    job, key = parts.job, f"ship-mixture-{parts.job.token}"
+    plan, windows = block_windows(coarse_pair(job, ()), SIDE, MAX_BLOCKS)
+    samples = []
+    for index, window in enumerate(windows):
+        name = (f"ship-coarse-{job.token}", index)
+        parts.graph[name] = Task(name, _sample_parts, parts.job_ref, window, plan, *parts.under(window.core, plan.halo))
+        samples.append(TaskRef(name))
+    parts.graph[key] = Task(key, _complete, parts.job_ref, stats, List(*samples))
+    return TaskRef(key)
+
+
+def _add_views(parts: _Parts) -> TaskRef:
+    """Add the tasks that find out how each band sees what PAN sees, as far as the job wants to know."""
+    plan, key = parts.job.sample_plan, f"ship-views-{parts.job.token}"
+    chosen = observed_windows(plan) if parts.job.observes else []
+    looks = List(*(parts.observe(index, _window(plan, index)) for index in chosen))
+    parts.graph[key] = Task(key, _find_views, parts.job_ref, looks)
     return TaskRef(key)
 
 
@@ -196,17 +229,23 @@ class _Inputs:
     pan: da.Array
 
 
-def _merge(job: Job, measured: Sequence[WindowStats], inputs: _Inputs | None) -> SceneStats:
+def _merge(
+    job: Job, measured: Sequence[WindowStats], views: tuple[BandView, ...], inputs: _Inputs | None
+) -> SceneStats:
     if inputs is not None and not any(part.moments.count for part in measured):
-        measured = _measure_all(job, inputs)
-    return SceneStats.merged(measured, job.scene.sensor.roles)
+        measured = _measure_all(job, views, inputs)
+    return SceneStats.merged(measured, job.scene.sensor.roles, views)
 
 
-def _measure_all(job: Job, inputs: _Inputs) -> list[WindowStats]:
+def _find_views(job: Job, looks: Sequence[Moments]) -> tuple[BandView, ...]:
+    return fit_views(looks, job.gnyq_ms, job.scene.pair.ratio) if looks else ()
+
+
+def _measure_all(job: Job, views: tuple[BandView, ...], inputs: _Inputs) -> list[WindowStats]:
     """Measure every window, from inside a task: most of a large scene is masked, and the sample met nothing else."""
     parts = _Parts(job, inputs.ms, inputs.pan)
     key = f"ship-all-windows-{job.token}"
-    refs = [parts.measure(index, window) for index, window in enumerate(job.sample_plan.windows())]
+    refs = [parts.measure(index, window, views) for index, window in enumerate(job.sample_plan.windows())]
     parts.graph[key] = Task(key, list, List(*refs))
     made: list[WindowStats] = Delayed(key, parts.over_inputs(key)).compute()
     return made
@@ -247,5 +286,18 @@ def _sharpen_parts(job: Job, stats: SceneStats, block: Box, *parts: Any) -> NDAr
     return sharpen(job, stats, block, _source(job, *parts)).values
 
 
-def _measure_parts(job: Job, window: Window, *parts: Any) -> WindowStats:
-    return measure_window(_source(job, *parts), job.sample_plan, window, job.scene.sensor)
+def _measure_parts(job: Job, window: Window, views: tuple[BandView, ...], *parts: Any) -> WindowStats:
+    return measure_window(_source(job, *parts), job.sample_plan, window, job.scene.sensor, views)
+
+
+def _sample_parts(job: Job, window: Window, plan: Plan, *parts: Any) -> PairSample:
+    (sample,) = _source(job, *parts).samples(plan, [window])
+    return sample
+
+
+def _complete(job: Job, stats: SceneStats, samples: Sequence[PairSample]) -> SceneStats:
+    return complete(job, stats, make_coarser(samples, coarse_pair(job, stats.views), SIDE))
+
+
+def _observe_parts(job: Job, window: Window, *parts: Any) -> Moments:
+    return observe_window(_source(job, *parts), job.sample_plan, window)

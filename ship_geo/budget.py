@@ -24,11 +24,12 @@ from ship_geo._typing import Shape
 from ship_geo.dispatch import gpu_resources
 from ship_geo.errors import ArgumentError, ProductError
 from ship_geo.fusers import GPU_BATCH, GPU_CONTEXT_BYTES, load_fuser, pick_device, pick_precision
-from ship_geo.inference import CACHE_BYTES, measure_window, prepare
+from ship_geo.inference import CACHE_BYTES, measure_window, observe_window, prepare
 from ship_geo.jobs import Job, open_source
 from ship_geo.lazy import Chunks, chunk_shape
 from ship_geo.nn.ship_plus_plus import ShipPlusPlusConfig
 from ship_geo.nn.weights import resolve_weights
+from ship_geo.ops.views import fit_views
 from ship_geo.stats import SceneStats, spread
 
 N_THREAD = 2
@@ -218,11 +219,14 @@ def seconds_per_window(job: Job, budget: Budget) -> float | None:
     )
     windows = job.plan.windows()
     middle = len(windows) // 2
+    views = stats.views
 
     def fuse(first: int) -> None:
         chosen = [windows[(middle + first + index) % len(windows)] for index in range(budget.batch)]
         samples = source.samples(job.plan, chosen)
-        made = [prepare(sample, job.gnyq_ms, job.plan.halo, with_low=fuser.reads_pan_low) for sample in samples]
+        made = [
+            prepare(sample, job.gnyq_ms, job.plan.halo, with_low=fuser.reads_pan_low, views=views) for sample in samples
+        ]
         fuser.fuse(made, stats, job.groups)
 
     fuse(0)  # loads what is loaded once
@@ -339,11 +343,13 @@ def _sizes(job: Job, chunks: Chunks) -> Iterator[Shape]:
 
 def _some_stats(job: Job) -> SceneStats | None:
     """Statistics of one window near the middle that has valid pixels: good enough to take time by."""
-    windows = job.sample_plan.windows()
+    windows, source = job.sample_plan.windows(), open_source(job)
     for index in (len(windows) // 2, *spread(len(windows), 12)):
-        part = measure_window(open_source(job), job.sample_plan, windows[index], job.scene.sensor)
+        looks = [observe_window(source, job.sample_plan, windows[index])] if job.observes else []
+        views = fit_views(looks, job.gnyq_ms, job.scene.pair.ratio) if looks else ()
+        part = measure_window(source, job.sample_plan, windows[index], job.scene.sensor, views)
         try:
-            return SceneStats.merged([part], job.scene.sensor.roles)
+            return SceneStats.merged([part], job.scene.sensor.roles, views)
         except ProductError:
             continue
     return None

@@ -22,9 +22,10 @@ from torch import Tensor
 from ship_geo.baselines.registry import METHODS, get_method
 from ship_geo.errors import ArgumentError, CheckpointError
 from ship_geo.nn.checkpoint import Checkpoint, build_model
-from ship_geo.nn.inputs import N_GUIDE, N_STREAM, BandStatistics, network_streams
-from ship_geo.nn.ship_plus_plus import ShipPlusPlus, ShipPlusPlusConfig
+from ship_geo.nn.inputs import N_GUIDE, N_STREAM, BandStatistics, injected_details, network_streams
+from ship_geo.nn.sharpener import Sharpener, SharpenerConfig
 from ship_geo.nn.weights import ShipPlusPlus_Weights, resolve_weights
+from ship_geo.ops.resample import move
 from ship_geo.ops.windows import PreparedWindow
 from ship_geo.stats import SceneStats
 
@@ -92,12 +93,12 @@ class ModelSpec:
             return cls(name, "classical", "", name, CLASSICAL_WINDOW, 0, 0)
         checkpoint = _resolve_checkpoint(model)
         config = checkpoint.config
-        if not isinstance(config, ShipPlusPlusConfig) or (config.n_in, config.n_guide) != (
+        if not isinstance(config, SharpenerConfig) or (config.n_in, config.n_guide) != (
             N_STREAM * config.n_band,
             N_GUIDE,
         ):
             msg = (
-                f"a pan-sharpening network is a ShipPlusPlus with {N_STREAM} channels per band and {N_GUIDE} guiding "
+                f"a pan-sharpening network reads streams of {N_STREAM} channels per band and {N_GUIDE} guiding "
                 f"channels, got {checkpoint.kind} with {config}; pass weights trained for pan-sharpening"
             )
             raise ArgumentError(msg)
@@ -202,7 +203,7 @@ class NetworkFuser:
 
     reads_pan_low = True
 
-    def __init__(self, network: ShipPlusPlus, device: torch.device, precision: str, batch_size: int) -> None:
+    def __init__(self, network: Sharpener, device: torch.device, precision: str, batch_size: int) -> None:
         self.network = network.to(device).to(memory_format=torch.channels_last).eval()
         self.device, self.precision, self.batch_size = device, precision, batch_size
         self._lock = _MODEL_LOCKS.setdefault(_device_name(device), threading.Lock())
@@ -262,12 +263,31 @@ class NetworkFuser:
         weight = torch.from_numpy(weights.astype(np.float32)).to(self.device)
         intensity = (weight[:, None, None] * ms_up).sum(1, keepdim=True) + offset
         statistics = _on(stats.network_statistics(bands), self.device)
-        ms_stream, guide_stream = network_streams(ms_up[:, bands], pan, pan_low[:, bands], intensity, statistics)
+        inputs = ms_up[:, bands], pan, pan_low[:, bands], intensity, statistics
+        added = self._residual(*network_streams(*inputs)) * statistics.ms_std
+        if stats.mixture:
+            shares = torch.tensor([stats.mixture[band] for band in bands], device=self.device).mT[:, :, None, None]
+            parts = (*injected_details(*inputs), added)
+            added = sum((share * part for share, part in zip(shares, parts, strict=True)), torch.zeros_like(added))
+        if stats.onto_pan:
+            return (inputs[0] + added).contiguous().cpu()
+        # What was added to each band where PAN shows its ground is taken to where the band has it.
+        placed = torch.stack([window.ms_placed for window in windows]).to(self.device)[:, bands]
+        shifts = [(stats.views[band].row, stats.views[band].col) for band in bands]
+        return (placed + move(added, shifts)).contiguous().cpu()
+
+    @torch.inference_mode()
+    def residual(self, ms_stream: Tensor, guide_stream: Tensor) -> Tensor:
+        """Return what the network adds to streams of one window, (1, band, row, col) standardised, on the CPU."""
+        with self._lock:
+            return self._residual(ms_stream.to(self.device), guide_stream.to(self.device)).cpu()
+
+    def _residual(self, ms_stream: Tensor, guide_stream: Tensor) -> Tensor:
         last = torch.channels_last
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             fused = self.network(ms_stream.contiguous(memory_format=last), guide_stream.contiguous(memory_format=last))
-        values: Tensor = fused.float() * statistics.ms_std + statistics.ms_mean
-        return values.contiguous().cpu()
+        residual: Tensor = fused.float() - ms_stream[:, : fused.shape[1]]
+        return residual
 
 
 def _on(statistics: BandStatistics, device: torch.device) -> BandStatistics:
@@ -366,6 +386,15 @@ def _limit_gpu(device: str, max_gpu_memory: int) -> None:
     torch.cuda.set_per_process_memory_fraction(min(1.0, share), device)
 
 
+def settle_threads(device: torch.device) -> None:
+    """Keep torch from running a network on the CPU with one thread.
+
+    With one it takes other convolution kernels, whose last bits differ from those of all other thread counts.
+    """
+    if device.type == "cpu" and torch.get_num_threads() == 1:
+        torch.set_num_threads(2)
+
+
 def _device_name(device: torch.device) -> str:
     if device.type == "cuda" and device.index is None:
         return f"cuda:{torch.cuda.current_device()}"
@@ -385,12 +414,10 @@ def _load_fuser(spec: ModelSpec, device: str, precision: str) -> Fuser:
         raise CheckpointError(msg)
     chosen = pick_device(device)
     network = build_model(checkpoint)
-    if not isinstance(network, ShipPlusPlus):
-        msg = f"a pan-sharpening network is a ShipPlusPlus, got {checkpoint.kind}; pass other weights"
+    if not isinstance(network, Sharpener):
+        msg = f"a pan-sharpening network reads streams, as ShipPlusPlus does, got {checkpoint.kind}; pass other weights"
         raise CheckpointError(msg)
-    if chosen.type == "cpu" and torch.get_num_threads() == 1:
-        # With one thread torch takes other convolution kernels, whose last bits differ from all other thread counts.
-        torch.set_num_threads(2)
+    settle_threads(chosen)
     if chosen.type == "cpu":
         _keep_freed_memory()
     return NetworkFuser(network, chosen, pick_precision(precision, chosen), 1 if chosen.type == "cpu" else GPU_BATCH)

@@ -18,10 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ship_geo._typing import Box
+from ship_geo._typing import Box, RowCol
 from ship_geo.data.reader import PairReader, PairSample
 from ship_geo.fusers import BandGroups, Fuser
-from ship_geo.ops.windows import PreparedWindow, prepare_window
+from ship_geo.ops.moments import Moments
+from ship_geo.ops.views import MAX_WINDOWS, BandView, fit_views, observe
+from ship_geo.ops.windows import PreparedWindow, fill, prepare_window
 from ship_geo.scene import Scene
 from ship_geo.sensors import Sensor
 from ship_geo.stats import SceneStats, WindowStats, spread
@@ -81,6 +83,7 @@ def prepare(
     *,
     with_low: bool = True,
     for_stats: bool = False,
+    views: Sequence[BandView] = (),
 ) -> PreparedWindow:
     """Bring a sample that was read with a halo to the PAN grid; see `prepare_window` for what is optional."""
     return prepare_window(
@@ -92,6 +95,7 @@ def prepare(
         halo=halo,
         with_low=with_low,
         for_stats=for_stats,
+        views=views,
     )
 
 
@@ -100,17 +104,35 @@ def stats_plan(shape: tuple[int, int], halo: int) -> Plan:
     return Plan(shape, STATS_WINDOW, 0, halo)
 
 
-def measure_window(source: WindowSource, plan: Plan, window: Window, sensor: Sensor) -> WindowStats:
+def observe_window(source: WindowSource, plan: Plan, window: Window) -> Moments:
+    """Compare the bands of one window of a plan with PAN, see `ship_geo.ops.views`."""
+    (sample,) = source.samples(plan, [window])
+    (ms, ms_valid), (pan, pan_valid) = (
+        fill(values, valid) for values, valid in ((sample.ms, sample.ms_valid), (sample.pan, sample.pan_valid))
+    )
+    return observe(ms, ms_valid, pan, pan_valid, ratio=sample.ratio, phase=sample.phase)
+
+
+def observed_windows(plan: Plan) -> list[int]:
+    """Return which windows of the statistics are looked at for how bands see PAN: some of those that are measured."""
+    chosen = spread(len(plan))
+    return [chosen[index] for index in spread(len(chosen), MAX_WINDOWS)]
+
+
+def measure_window(
+    source: WindowSource, plan: Plan, window: Window, sensor: Sensor, views: Sequence[BandView] = ()
+) -> WindowStats:
     """Gather the statistics of one window of a plan, as far as it lies in the scene."""
     (sample,) = source.samples(plan, [window])
     row0, _, col0, _ = window.core
     inside = slice(0, max(0, plan.shape[0] - row0)), slice(0, max(0, plan.shape[1] - col0))
     ms_max = float(sample.ms[:, sample.ms_valid].max()) if sample.ms_valid.any() else -np.inf
-    prepared = prepare(sample, sensor.gnyq_ms, plan.halo, for_stats=True)
+    # Views are for networks; what some classical methods are fitted from beside the moments is measured without them.
+    prepared = prepare(sample, sensor.gnyq_ms, plan.halo, for_stats=not views, views=views)
     return WindowStats.measure(prepared, inside, ms_max)
 
 
-def gather_stats(source: WindowSource, plan: Plan, sensor: Sensor) -> SceneStats:
+def gather_stats(source: WindowSource, plan: Plan, sensor: Sensor, ratio: RowCol | None = None) -> SceneStats:
     """Measure windows spread over a scene; all of them where the sample meets no valid pixel.
 
     Parameters
@@ -121,6 +143,8 @@ def gather_stats(source: WindowSource, plan: Plan, sensor: Sensor) -> SceneStats
         Windows to choose from, see `stats_plan`.
     sensor
         With the bands of the scene, in their order.
+    ratio
+        (row, col) of the pair where it shall be found out first how bands see PAN, which networks are told.
 
     Raises
     ------
@@ -128,11 +152,14 @@ def gather_stats(source: WindowSource, plan: Plan, sensor: Sensor) -> SceneStats
         If no pixel of the scene is valid.
     """
     windows = plan.windows()
-    chosen = [windows[index] for index in spread(len(windows))]
-    parts = [measure_window(source, plan, window, sensor) for window in chosen]
+    views: tuple[BandView, ...] = ()
+    if ratio is not None:
+        looks = [observe_window(source, plan, windows[index]) for index in observed_windows(plan)]
+        views = fit_views(looks, sensor.gnyq_ms, ratio)
+    parts = [measure_window(source, plan, windows[index], sensor, views) for index in spread(len(windows))]
     if not any(part.moments.count for part in parts):
-        parts = [measure_window(source, plan, window, sensor) for window in windows]
-    return SceneStats.merged(parts, sensor.roles)
+        parts = [measure_window(source, plan, window, sensor, views) for window in windows]
+    return SceneStats.merged(parts, sensor.roles, views)
 
 
 class _WindowCache:
@@ -264,7 +291,9 @@ def _fused_windows(
 
     def fuse(windows: Sequence[Window]) -> list[FusedWindow]:
         samples = source.samples(plan, windows)
-        prepared = [prepare(sample, gnyq_ms, plan.halo, with_low=fuser.reads_pan_low) for sample in samples]
+        prepared = [
+            prepare(sample, gnyq_ms, plan.halo, with_low=fuser.reads_pan_low, views=stats.views) for sample in samples
+        ]
         return [(fused, made.valid) for fused, made in zip(fuser.fuse(prepared, stats, groups), prepared, strict=True)]
 
     for batch in _claimed(plan, block, fuser, cache_key):

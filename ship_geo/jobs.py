@@ -19,9 +19,10 @@ from dask.base import tokenize
 from numpy.typing import NDArray
 
 from ship_geo._typing import Box
+from ship_geo.coarser import CoarseScene, Pair, read_coarser
 from ship_geo.data.reader import PairSample
 from ship_geo.errors import ArgumentError
-from ship_geo.fusers import BandGroups, ModelSpec, band_groups, load_fuser, pick_device, pick_precision
+from ship_geo.fusers import BandGroups, ModelSpec, NetworkFuser, band_groups, load_fuser, pick_device, pick_precision
 from ship_geo.inference import (
     SceneSource,
     WindowSource,
@@ -33,6 +34,8 @@ from ship_geo.inference import (
     value_limits,
 )
 from ship_geo.ledger import Entry
+from ship_geo.mixture import MAX_BLOCKS, SIDE, fit_mixture
+from ship_geo.ops.views import BandView
 from ship_geo.scene import Scene
 from ship_geo.stats import SceneStats
 from ship_geo.tiling import Plan, Window, halo_for
@@ -137,7 +140,8 @@ class Job:
         exact = pick_precision(precision, chosen)
         shape, halo = scene.pair.output.shape, halo_for(scene.pair.ratio)
         gnyq = scene.sensor.gnyq_ms
-        token = tokenize(scene.identity, gnyq, scene.sensor.bits, spec.digest, chosen.type, exact, gain, offset)
+        values = scene.identity, gnyq, scene.sensor.bits, gain, offset, scene.is_registered
+        token = tokenize(values, spec.digest, chosen.type, exact)
         return cls(
             scene=scene,
             spec=spec,
@@ -157,6 +161,16 @@ class Job:
         )
 
     @property
+    def observes(self) -> bool:
+        """Whether it is found out how each band sees what PAN sees, which networks are told."""
+        return self.spec.kind == "network"
+
+    @property
+    def onto_pan(self) -> bool:
+        """Whether bands are brought onto PAN, each by its own shift: where a correction of the shift was asked for."""
+        return self.observes and self.scene.is_registered
+
+    @property
     def facts(self) -> dict[str, Any]:
         """All that the pixels of the output depend on, by cause; values that JSON can hold."""
         device = pick_device(self.device)
@@ -167,6 +181,7 @@ class Job:
             "device": device.type if self.spec.kind == "network" else "any",
             "precision": pick_precision(self.precision, device) if self.spec.kind == "network" else "float32",
             "window": [self.plan.window, self.plan.overlap, self.plan.halo],
+            "onto_pan": self.onto_pan,
             "mtf": list(self.gnyq_ms),
             "bits": self.bits,
             "radiometry": self.radiometry,
@@ -239,14 +254,45 @@ def measure(job: Job, source: WindowSource | None = None) -> SceneStats:
         If no pixel is valid, or a file cannot be read.
     """
     if source is not None:
-        return gather_stats(source, job.sample_plan, job.scene.sensor)
+        return _gather(job, source)
     stats = _STATS.get(job.token)
     if stats is None:
         while len(_STATS) >= MAX_OPEN:
             _STATS.pop(next(iter(_STATS)), None)
-        stats = gather_stats(open_source(job), job.sample_plan, job.scene.sensor)
+        stats = _gather(job, open_source(job))
         _STATS[job.token] = stats
     return stats
+
+
+def _gather(job: Job, source: WindowSource) -> SceneStats:
+    if not job.observes:
+        return gather_stats(source, job.sample_plan, job.scene.sensor)
+    stats = gather_stats(source, job.sample_plan, job.scene.sensor, job.scene.pair.ratio)
+    return complete(job, stats, read_coarser(source, coarse_pair(job, stats.views), SIDE, MAX_BLOCKS))
+
+
+def coarse_pair(job: Job, views: Sequence[BandView]) -> Pair:
+    """Return what the scene of a job is degraded by, to learn from it."""
+    scene = job.scene
+    gains = tuple(view.gnyq for view in views)
+    return Pair(scene.pair.output.shape, scene.pair.ratio, gains, scene.sensor.gnyq_pan)
+
+
+def complete(job: Job, stats: SceneStats, coarser: CoarseScene | None) -> SceneStats:
+    """Add to the statistics of a scene what the network of a job must be told beside them.
+
+    Parameters
+    ----------
+    job, stats
+        The job and the statistics of its scene.
+    coarser
+        The scene one scale coarser, by `coarse_pair`.
+    """
+    fuser = load_fuser(job.spec, job.device, job.precision, batch_size=job.batch, max_gpu_memory=job.max_gpu_memory)
+    if not isinstance(fuser, NetworkFuser):  # never: the job says that it is one
+        raise TypeError(type(fuser))
+    mixture = fit_mixture(coarser, fuser.residual, job.groups, len(job.gnyq_ms))
+    return replace(stats, mixture=mixture, onto_pan=job.onto_pan)
 
 
 def sharpen(job: Job, stats: SceneStats, block: Box, source: WindowSource | None = None) -> Block:

@@ -1,4 +1,4 @@
-"""Training losses on standardised images: absolute and squared error with structural dissimilarity.
+"""Training losses on standardised images: absolute and squared error, structural dissimilarity, spectral angle.
 
 Not for reporting quality: see `ship_geo.metrics`. Convention: (n, band, row, col), units of the scene's
 standard deviation.
@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 WINDOW = 7
+_SHORTEST = 1e-3
+_SMOOTH = 1e-6
 
 
 def structural_dissimilarity(fused: Tensor, ref: Tensor, stabiliser: float = 0.05) -> Tensor:
@@ -29,8 +31,41 @@ def structural_dissimilarity(fused: Tensor, ref: Tensor, stabiliser: float = 0.0
     return 1 - ((2 * covariance + stabiliser) / (variances.clamp(min=0) + stabiliser)).mean()
 
 
-def pansharpening_loss(fused: Tensor, ref: Tensor, squared: float = 0.5, structural: float = 0.1) -> Tensor:
-    """Mean absolute error + `squared` x mean squared error + `structural` x dissimilarity, a scalar."""
+def spectral_angle(fused: Tensor, ref: Tensor) -> Tensor:
+    """Mean angle between the spectra of two images in physical units (n, band, row, col), radians.
+
+    From the distance of the unit vectors (a chord), whose gradient stays finite where they agree.
+    """
+    one, other = (functional.normalize(image, dim=1, eps=_SHORTEST) for image in (fused, ref))
+    chord: Tensor = ((one - other).square().sum(1) + _SMOOTH).sqrt().mean()
+    return chord
+
+
+def pansharpening_loss(
+    fused: Tensor,
+    ref: Tensor,
+    units: tuple[Tensor, Tensor] | None = None,
+    *,
+    squared: float = 0.5,
+    structural: float = 0.1,
+    angular: float = 0.5,
+) -> Tensor:
+    """Loss of standardised images, a scalar.
+
+    Parameters
+    ----------
+    fused, ref
+        (n, band, row, col), standardised.
+    units
+        Mean and standard deviation of the bands, where the angle of spectra shall count.
+    squared, structural, angular
+        Weights of mean squared error, dissimilarity and spectral angle beside the mean absolute error.
+    """
     error = fused - ref
     total = error.abs().mean() + squared * error.square().mean()
-    return total + structural * structural_dissimilarity(fused, ref) if structural else torch.as_tensor(total)
+    if structural:
+        total = total + structural * structural_dissimilarity(fused, ref)
+    if units is not None and angular:
+        mean, std = units
+        total = total + angular * spectral_angle(fused * std + mean, ref * std + mean)
+    return torch.as_tensor(total)

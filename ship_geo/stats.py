@@ -18,9 +18,11 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ship_geo.baselines.layout import StackLayout
-from ship_geo.errors import ProductError
+from ship_geo.errors import ArgumentError, ProductError
 from ship_geo.nn.inputs import BandStatistics
 from ship_geo.ops.moments import Moments
+from ship_geo.ops.sharpness import REACH, detail_energy, sharpness
+from ship_geo.ops.views import BandView, blur_of
 from ship_geo.ops.windows import Lattice, PreparedWindow
 
 RIDGE = 1e-4
@@ -53,6 +55,8 @@ class WindowStats:
         Pixels looked at, valid or not.
     sample
         (band, at most `SAMPLE_SIZE`) MS values, evenly spread over the valid pixels, DN.
+    energy
+        (2,) sums of `ship_geo.ops.sharpness.detail_energy` of PAN where all it is made from is valid, DN squared.
     ms_min
         Smallest value of each band of ms_up, DN; empty where no pixel is valid.
     coarse, plain
@@ -64,6 +68,7 @@ class WindowStats:
     ms_max: float
     n_pixel: int
     sample: NDArray[np.float32]
+    energy: NDArray[np.float64]
     ms_min: tuple[float, ...] = ()
     coarse: Moments | None = None
     plain: Moments | None = None
@@ -85,24 +90,34 @@ class WindowStats:
         valid = window.valid[inside]
         stack = layout.stack(window.ms_up, window.pan, window.pan_low)[(slice(None), *inside)]
         stack = stack.reshape(len(stack), -1) if valid.all() else stack[:, valid]
-        ms = stack[: layout.n_band]
+        ms, energy = stack[: layout.n_band], _energy(window.pan[(slice(None), *inside)], valid)
         coarse, plain = (
             None if lattice is None else _measure_lattice(lattice, window.valid, inside)
             for lattice in (window.coarse, window.plain)
         )
         if not stack.shape[1]:
             nothing = Moments.empty(layout.n_variable)
-            return cls(nothing, ms_max, valid.numel(), ms.numpy(), coarse=coarse, plain=plain)
+            return cls(nothing, ms_max, valid.numel(), ms.numpy(), energy, coarse=coarse, plain=plain)
         step = -(-stack.shape[1] // SAMPLE_SIZE)
         return cls(
             moments=Moments.from_samples(stack.numpy()),
             ms_max=ms_max,
             n_pixel=valid.numel(),
             sample=ms[:, ::step].numpy().copy(),
+            energy=energy,
             ms_min=tuple(ms.amin(1).tolist()),
             coarse=coarse,
             plain=plain,
         )
+
+
+def _energy(pan: Tensor, valid: Tensor) -> NDArray[np.float64]:
+    """Sums of fine and coarse detail of PAN (1, row, col) over pixels whose neighbourhood is valid."""
+    if min(valid.shape) <= 2 * REACH:
+        return np.zeros(2)
+    lost = torch.nn.functional.max_pool2d((~valid)[None].float(), 2 * REACH + 1, stride=1)[0]
+    energy = detail_energy(pan[0].double())[:, lost < 0.5]  # noqa: PLR2004  half a pixel
+    return np.asarray(energy.numpy().sum(axis=1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,11 +138,20 @@ class SceneStats:
         Quantile `DARK` of each band, DN.
     ms_min
         Smallest value of each band of ms_up, DN.
+    energy
+        (fine, coarse) detail of PAN, see `WindowStats`.
     coarse, plain
         Moments of [ms, ms_low, pan_lr] on the MS grid and of [ms_up, pan_plain], DN; None where windows were prepared
         without them.
     roles
         Of the bands; empty where unknown.
+    views
+        How each band sees what PAN sees; empty where nobody looked. The moments are of images brought together so.
+    mixture
+        Per band: weights of the classical details and of the network's residual (`ship_geo.mixture`); empty: the
+        residual alone.
+    onto_pan
+        Whether results show the ground where PAN shows it, and not where the georeferencing of each band puts it.
     """
 
     moments: Moments
@@ -136,9 +160,13 @@ class SceneStats:
     haze: tuple[float, ...]
     first_percentile: tuple[float, ...]
     ms_min: tuple[float, ...]
+    energy: tuple[float, float]
     coarse: Moments | None = None
     plain: Moments | None = None
     roles: tuple[str, ...] = ()
+    views: tuple[BandView, ...] = ()
+    mixture: tuple[tuple[float, ...], ...] = ()
+    onto_pan: bool = False
 
     @property
     def valid_fraction(self) -> float:
@@ -146,7 +174,9 @@ class SceneStats:
         return self.moments.count / max(1, self.n_pixel)
 
     @classmethod
-    def merged(cls, parts: Sequence[WindowStats], roles: Sequence[str] = ()) -> SceneStats:
+    def merged(
+        cls, parts: Sequence[WindowStats], roles: Sequence[str] = (), views: Sequence[BandView] = ()
+    ) -> SceneStats:
         """Join the statistics of windows.
 
         Parameters
@@ -155,6 +185,8 @@ class SceneStats:
             Of windows that do not overlap.
         roles
             Of the bands, where known.
+        views
+            What the windows were prepared with.
 
         Raises
         ------
@@ -171,6 +203,7 @@ class SceneStats:
             raise ProductError(msg)
         sample = np.concatenate([part.sample for part in parts], axis=1).astype(np.float64)
         haze, dark = (tuple(levels) for levels in np.quantile(sample, (HAZE, DARK), axis=1).tolist())
+        fine, coarse = (float(value) for value in np.sum([part.energy for part in parts], axis=0))
         return cls(
             moments=moments,
             ms_max=max(part.ms_max for part in parts),
@@ -178,9 +211,11 @@ class SceneStats:
             haze=haze,
             first_percentile=dark,
             ms_min=tuple(min(values) for values in zip(*(part.ms_min for part in parts if part.ms_min), strict=True)),
+            energy=(fine, coarse),
             coarse=_merged([part.coarse for part in parts]),
             plain=_merged([part.plain for part in parts]),
             roles=tuple(roles),
+            views=tuple(views),
         )
 
     @cached_property
@@ -192,7 +227,16 @@ class SceneStats:
         return weight, float(mean[layout.pan] - weight @ mean[ms])
 
     def network_statistics(self, bands: Sequence[int]) -> BandStatistics:
-        """Statistics of some bands as the network reads them, (1, band or 1, 1, 1) float32; a band may come twice."""
+        """Statistics of some bands as the network reads them, (1, band or 1, 1, 1) float32; a band may come twice.
+
+        Raises
+        ------
+        ArgumentError
+            If the scene was measured without views.
+        """
+        if not self.views:
+            msg = "a network reads how bands see PAN, got statistics without views; gather them with `observe`"
+            raise ArgumentError(msg)
         layout, mean, cov = StackLayout.of(self.moments), self.moments.mean, self.moments.cov
         std = np.maximum(np.sqrt(np.maximum(np.diag(cov), 0)), np.maximum(1e-3 * np.abs(mean), 1e-6))
         ms, low, pan = [layout.ms_up[i] for i in bands], [layout.pan_low[i] for i in bands], layout.pan
@@ -209,11 +253,13 @@ class SceneStats:
             pan_mean=shaped(mean[pan]),
             pan_std=shaped(std[pan]),
             pan_low_mean=shaped(mean[low]),
-            pan_low_std=shaped(std[low]),
+            low_gain=shaped(_divide(cov[ms, low], cov[low, low])),
             gain=shaped(_divide(cov[pan, ms], cov[pan, low])),
             intensity_gain=shaped(_divide(crossed[ms], np.full(len(ms), weight @ crossed))),
             haze=shaped(haze[ms]),
             intensity_haze=shaped(weight @ haze + offset),
+            blur=shaped([blur_of(self.views[band].gnyq) for band in bands]),
+            sharpness=sharpness(torch.tensor(self.energy, dtype=torch.float64)).float().reshape(1, 1, 1, 1),
         )
 
 

@@ -17,9 +17,11 @@ from torch import Tensor
 from ship_geo.data.chips import ChipBatch
 from ship_geo.data.simulation import SimulatedBatch, SimulationConfig, simulate
 from ship_geo.errors import ArgumentError
+from ship_geo.fusers import pick_precision
 from ship_geo.losses import pansharpening_loss
-from ship_geo.nn.inputs import N_GUIDE, N_STREAM
-from ship_geo.nn.ship_plus_plus import ShipPlusPlus, ShipPlusPlusConfig
+from ship_geo.nn.inputs import N_DETAIL, N_GUIDE, N_STREAM, BandStatistics
+from ship_geo.nn.registry import build_sharpener
+from ship_geo.nn.sharpener import Sharpener, SharpenerConfig
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,14 @@ class PairBatch(Protocol):
     def ref(self) -> Tensor:
         """(n, band, row, col), standardised."""
 
+    @property
+    def statistics(self) -> BandStatistics:
+        """Statistics of the scene of each sample, DN."""
+
+
+def _units(pair: PairBatch) -> tuple[Tensor, Tensor]:
+    return pair.statistics.ms_mean, pair.statistics.ms_std
+
 
 class PansharpeningTask(lightning.LightningModule):
     """Trains a network on batches of chips, which it simulates on its device, or of pairs that are ready.
@@ -72,7 +82,7 @@ class PansharpeningTask(lightning.LightningModule):
     Parameters
     ----------
     config
-        The network.
+        The network, of any kind that reads the streams of `ship_geo.nn.inputs`.
     simulation
         Ranges of the simulated sensors.
     schedule
@@ -83,13 +93,13 @@ class PansharpeningTask(lightning.LightningModule):
 
     def __init__(
         self,
-        config: ShipPlusPlusConfig,
+        config: SharpenerConfig,
         simulation: SimulationConfig,
         schedule: Schedule,
         weight_decay: float = 1e-4,
     ) -> None:
         super().__init__()
-        self.network = ShipPlusPlus(config).to(memory_format=torch.channels_last)
+        self.network = build_sharpener(config).to(memory_format=torch.channels_last)
         start_from_details(self.network)
         self.simulation, self.schedule, self.weight_decay = simulation, schedule, weight_decay
 
@@ -113,34 +123,41 @@ class PansharpeningTask(lightning.LightningModule):
     def training_step(self, batch: ChipBatch | PairBatch, _: int) -> Tensor:
         """Loss of one batch."""
         pair = self._pair(batch)
-        loss = pansharpening_loss(self(pair.ms_stream, pair.guide_stream), pair.ref)
+        loss = pansharpening_loss(self(pair.ms_stream, pair.guide_stream), pair.ref, _units(pair))
         self.log("train/loss", loss, batch_size=len(pair.ref))
         return loss
 
-    def validation_step(self, batch: ChipBatch | PairBatch, _: int) -> None:
-        """Log the loss, and the error against the best of the four classical details on the same pair."""
+    def validation_step(self, batch: ChipBatch | PairBatch, _: int, dataloader_idx: int = 0) -> None:
+        """Log the loss, and quality against the best of the four classical details on the same pair.
+
+        Names begin with ``val/`` for chips and with ``val_scenes/`` for real pairs, which have a loader of their own.
+        """
+        del dataloader_idx  # batches tell what they are
+        place = "val" if isinstance(batch, ChipBatch) else "val_scenes"
         pair = self._pair(batch)
         fused = self(pair.ms_stream, pair.guide_stream)
-        skip, *details = torch.split(pair.ms_stream, fused.shape[1], 1)
-        candidates = (fused, *(skip + detail for detail in details))
-        error, *opponents = ((part - pair.ref).square().mean((1, 2, 3)).sqrt() for part in candidates)
-        opponent = torch.stack(opponents).amin(0)
-        size = len(pair.ref)
-        self.log("val/loss", pansharpening_loss(fused, pair.ref), batch_size=size)
-        self.log("val/rmse_ratio", (error / opponent).mean(), batch_size=size)
+        scores = {"loss": pansharpening_loss(fused, pair.ref, _units(pair)), **_mean_scores(fused.float(), pair)}
+        for name, value in scores.items():
+            self.log(f"{place}/{name}", value, batch_size=len(pair.ref), sync_dist=True, add_dataloader_idx=False)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with the schedule, stepped every batch."""
-        optimizer = torch.optim.AdamW(
-            self.network.parameters(), self.schedule.rate, weight_decay=self.weight_decay, fused=True
-        )
+        # not fused: Lightning clips no gradients of fused optimizers in mixed precision
+        optimizer = torch.optim.AdamW(self.network.parameters(), self.schedule.rate, weight_decay=self.weight_decay)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule.factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
+def trainer_precision(precision: str, device: torch.device) -> str:
+    """Return what a trainer takes: ``"auto"`` is bf16-mixed where the device multiplies it faster, else 32-true."""
+    if precision != "auto":
+        return precision
+    return "bf16-mixed" if pick_precision("auto", device) == "bfloat16" else "32-true"
+
+
 @torch.no_grad()
-def start_from_details(network: ShipPlusPlus) -> None:
-    """Let training begin at the mean of the FS and the GSA detail, which a line of weights expresses.
+def start_from_details(network: Sharpener) -> None:
+    """Let training begin at the mean of the classical details, which a line of weights expresses.
 
     Raises
     ------
@@ -155,5 +172,36 @@ def start_from_details(network: ShipPlusPlus) -> None:
         )
         raise ArgumentError(msg)
     for band in range(n_band):
-        for detail in (1, 3):
-            network.out.weight[band, n_feature + detail * n_band + band, 1, 1] = 0.5
+        for detail in range(1, N_DETAIL + 1):
+            network.out.weight[band, n_feature + detail * n_band + band, 1, 1] = 1 / N_DETAIL
+
+
+def relative_error(image: Tensor, ref: Tensor) -> Tensor:
+    """ERGAS of (n, band, row, col) images, DN, for a ratio of 1: (n,). See `ship_geo.metrics.ergas`."""
+    mse, mean = (image - ref).square().mean((-2, -1)), ref.mean((-2, -1))
+    return 100 * (mse / mean.square()).mean(1).sqrt()
+
+
+def spectral_angle(image: Tensor, ref: Tensor) -> Tensor:
+    """SAM of (n, band, row, col) images, DN, degrees: (n,). See `ship_geo.metrics.sam`.
+
+    After W. Kahan: the arc cosine of a small angle has no digits left in float32, this has all of them.
+    """
+    one, other = (part / torch.linalg.vector_norm(part, dim=1, keepdim=True).clamp(min=1e-12) for part in (image, ref))
+    chord, sum_ = (torch.linalg.vector_norm(part, dim=1) for part in (one - other, one + other))
+    return torch.rad2deg(2 * torch.atan2(chord, sum_)).mean((-2, -1))
+
+
+def _mean_scores(fused: Tensor, pair: PairBatch) -> dict[str, Tensor]:
+    """Mean over the pairs of SAM, and of RMSE, ERGAS and SAM divided by those of the best classical detail."""
+    skip, *others = torch.split(pair.ms_stream, fused.shape[1], 1)
+    images = (fused, *(skip + detail for detail in others[:N_DETAIL]))
+    s = pair.statistics
+    *values, ref = (part * s.ms_std + s.ms_mean for part in (*images, pair.ref))
+    errors = {
+        "rmse": torch.stack([(image - pair.ref).square().mean((1, 2, 3)).sqrt() for image in images]),
+        "ergas": torch.stack([relative_error(image, ref) for image in values]),
+        "sam": torch.stack([spectral_angle(image, ref) for image in values]),
+    }
+    ratios = {f"{name}_ratio": (error[0] / error[1:].amin(0)).mean() for name, error in errors.items()}
+    return {"sam": errors["sam"][0].mean(), **ratios}

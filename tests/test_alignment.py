@@ -136,7 +136,7 @@ def test_nobody_looks_when_it_is_off(shifted_scene: Scene) -> None:
 def test_a_shift_too_small_to_matter_is_left_alone(shifted_scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     shift = Shift(0.06, 0.06, 0.9, 9, 0.0, ())
     monkeypatch.setattr("ship_geo.alignment.measure_scene_shift", lambda _: shift)
-    assert register_scene(shifted_scene, "auto") == replace(shifted_scene, shift=shift)
+    assert register_scene(shifted_scene, "auto") == replace(shifted_scene, shift=shift, is_registered=True)
 
 
 def test_a_doubtful_shift_is_left_alone_and_told(shifted_scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

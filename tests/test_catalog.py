@@ -18,7 +18,17 @@ from deliveries import digitalglobe, dimap, gaofen, geoeye, landsat
 from deliveries.pixels import formula, write_tiff
 from rasterio.warp import transform
 
-from ship_geo.catalog import check_catalog, entries, find_scenes, footprint, listing, on_globe, table, write_catalog
+from ship_geo.catalog import (
+    check_catalog,
+    entries,
+    find_scenes,
+    footprint,
+    listing,
+    on_globe,
+    read_catalog,
+    table,
+    write_catalog,
+)
 from ship_geo.errors import OutputError, ProductError
 from ship_geo.scene import open_scene
 
@@ -575,7 +585,7 @@ def read(path):
 @pytest.mark.parametrize("suffix", [".gpkg", ".geojson", ".parquet"])
 def test_what_is_read_back_is_what_was_written(varied, tmp_path, suffix):
     assert write_catalog(varied, tmp_path / f"scenes{suffix}") == tmp_path / f"scenes{suffix}"
-    found = read(tmp_path / f"scenes{suffix}")
+    found = read_catalog(tmp_path / f"scenes{suffix}")
     assert list(found.columns) == COLUMNS
     assert found.crs.to_epsg() == 4326
     assert str(found.time.dtype) == "datetime64[ms, UTC]"
@@ -651,3 +661,17 @@ def test_geoparquet_without_pyarrow_says_what_to_install(scenes, tmp_path, monke
     monkeypatch.setattr(gpd.GeoDataFrame, "to_parquet", fail)
     with pytest.raises(OutputError, match=r"GeoParquet needs pyarrow.*; install ship-geo\[catalog\]"):
         write_catalog(scenes, tmp_path / "scenes.parquet")
+
+
+@pytest.mark.parametrize("suffix", [".gpkg", ".geojson", ".parquet"])
+def test_what_is_no_table_of_scenes_is_refused(tmp_path, suffix):
+    path = tmp_path / f"scenes{suffix}"
+    with pytest.raises(ProductError, match="a table of scenes must be a file that GeoPandas reads, got"):
+        read_catalog(path)
+    other = gpd.GeoDataFrame({"town": ["a"]}, geometry=[shapely.Point(1, 2)], crs=4326)
+    other.to_parquet(path) if suffix == ".parquet" else other.to_file(path)
+    with pytest.raises(ProductError, match=r"has the columns name, source, got none name, source in .*; write it with"):
+        read_catalog(path)
+    path.write_bytes(b"no table")
+    with pytest.raises(ProductError, match="a table of scenes must be a file that GeoPandas reads, got"):
+        read_catalog(path)

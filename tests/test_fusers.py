@@ -35,6 +35,8 @@ from ship_geo.nn.checkpoint import build_model, load_checkpoint, save_checkpoint
 from ship_geo.nn.inputs import N_GUIDE, N_STREAM
 from ship_geo.nn.ship_plus_plus import ShipPlusPlus, ShipPlusPlusConfig
 from ship_geo.nn.weights import ShipPlusPlus_Weights
+from ship_geo.ops.resample import move
+from ship_geo.ops.views import BandView
 from ship_geo.ops.windows import Lattice, PreparedWindow
 from ship_geo.stats import SceneStats, WindowStats
 
@@ -50,22 +52,27 @@ def make_windows(n: int, n_band: int = 4, size: int = 32) -> list[PreparedWindow
 
     valid = torch.ones(size, size, dtype=torch.bool)
     places = np.arange(0, size, 2)
-    return [
-        PreparedWindow(
-            draw(n_band),
+
+    def window() -> PreparedWindow:
+        ms_up = draw(n_band)
+        return PreparedWindow(
+            ms_up,
             draw(1),
             draw(n_band),
             valid,
+            ms_up,
             coarse=Lattice(draw(2 * n_band + 1)[:, ::2, ::2], places, places),
             plain=Lattice(draw(n_band + 1)[:, ::2, ::2], places, places),
         )
-        for _ in range(n)
-    ]
+
+    return [window() for _ in range(n)]
 
 
-def stats_of(windows: Sequence[PreparedWindow]) -> SceneStats:
+def stats_of(windows: Sequence[PreparedWindow], views: Sequence[BandView] = ()) -> SceneStats:
     whole = slice(None), slice(None)
-    return SceneStats.merged([WindowStats.measure(window, whole, float(window.ms_up.max())) for window in windows])
+    views = views or [BandView(0.0, 0.0, 0.3, 1.0)] * len(windows[0].ms_up)
+    parts = [WindowStats.measure(window, whole, float(window.ms_up.max())) for window in windows]
+    return SceneStats.merged(parts, views=views)
 
 
 class Recording(ShipPlusPlus):
@@ -132,9 +139,7 @@ def test_network_for_other_images_is_refused(tmp_path: Path) -> None:
     path = save_checkpoint(
         tmp_path / "ir.safetensors", network, window=64, overlap=0, trained_on="-", licence="-", metrics={}
     )
-    with pytest.raises(
-        ArgumentError, match=r"a pan-sharpening network is a ShipPlusPlus with .* got ShipPlusPlus with"
-    ):
+    with pytest.raises(ArgumentError, match=r"a pan-sharpening network reads streams of .* got ShipPlusPlus with"):
         ModelSpec.resolve(path)
 
 
@@ -182,6 +187,49 @@ def test_each_band_comes_back_in_its_place(n_band: int) -> None:
         windows, NetworkFuser(network, CPU, "float32", 1).fuse(windows, stats_of(windows), groups), strict=True
     ):
         torch.testing.assert_close(fused, window.ms_up, atol=1e-2, rtol=0)
+
+
+# Places of bands ----------------------------------------------------------------------------------------
+
+SHIFTED = tuple(BandView(row, col, 0.3, 1.0) for row, col in ((0.5, -1.25), (0.0, 0.0), (-1.0, 0.75), (2.0, -3.0)))
+
+
+def with_places(n: int = 2) -> list[PreparedWindow]:
+    """Windows whose bands were brought onto PAN from somewhere else."""
+    return [
+        replace(on_pan, ms_placed=elsewhere.ms_up)
+        for on_pan, elsewhere in zip(make_windows(n), make_windows(n, 4)[::-1], strict=True)
+    ]
+
+
+def test_network_that_adds_nothing_leaves_each_band_where_it_is_wanted() -> None:
+    network = ShipPlusPlus(ShipPlusPlusConfig(n_in=N_STREAM * 4, n_guide=N_GUIDE, n_feature=4, n_order=1, n_stage=1))
+    windows = with_places()
+    stats = stats_of(windows, SHIFTED)
+    fuser = NetworkFuser(network, CPU, "float32", 1)
+    placed = fuser.fuse(windows, stats, ((0, 1, 2, 3),))
+    on_pan = fuser.fuse(windows, replace(stats, onto_pan=True), ((0, 1, 2, 3),))
+    for window, left, moved in zip(windows, placed, on_pan, strict=True):
+        assert float((window.ms_placed - window.ms_up).abs().max()) > 100
+        # standardised and back: float32 rounds
+        torch.testing.assert_close(left, window.ms_placed, atol=2e-3, rtol=0)
+        torch.testing.assert_close(moved, window.ms_up, atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("groups", [((0, 1, 2, 3),), ((2, 0, 3, 1),)])
+def test_what_a_network_adds_moves_with_its_band(tiny_checkpoint: Path, groups: tuple[tuple[int, ...], ...]) -> None:
+    windows = with_places(1)
+    stats = stats_of(windows, SHIFTED)
+    fuser, _ = make_fuser(tiny_checkpoint, 1)
+    (on_pan,) = fuser.fuse(windows, replace(stats, onto_pan=True), groups)
+    (placed,) = fuser.fuse(windows, stats, groups)
+    added, moved = on_pan - windows[0].ms_up, placed - windows[0].ms_placed
+    assert float(added.abs().max()) > 10
+    expected = move(added, [(view.row, view.col) for view in SHIFTED])
+    torch.testing.assert_close(moved, expected, atol=2e-3, rtol=0)
+    torch.testing.assert_close(moved[1], added[1], atol=2e-3, rtol=0)
+    # two rows down and three columns left on PAN, plainly
+    torch.testing.assert_close(moved[3, :-2, 3:], added[3, 2:, :-3], atol=2e-3, rtol=0)
 
 
 # Batches and memory ----------------------------------------------------------------------------------------

@@ -48,16 +48,17 @@ class Bench:
     """A scene in memory, its statistics, and models to run on it."""
 
     source: ReaderSource
-    stats: SceneStats
+    stats: dict[str, SceneStats]
     tiny: Fuser
     whole: dict[str, np.ndarray]
 
     def fuse(self, model: str, block: Sequence[int], window: int = 64, key: str | None = None) -> np.ndarray:
         fuser = self.tiny if model == "tiny" else ClassicalFuser(model)
+        stats = self.stats["network" if model == "tiny" else "classical"]
         plan = Plan(SHAPE, window, 16 if model == "tiny" else 0, HALO)
         row0, row1, col0, col1 = block
         return fuse_block(
-            self.source, plan, (row0, row1, col0, col1), fuser, self.stats, gnyq_ms=GAINS, groups=GROUPS, cache_key=key
+            self.source, plan, (row0, row1, col0, col1), fuser, stats, gnyq_ms=GAINS, groups=GROUPS, cache_key=key
         )[0]
 
 
@@ -74,7 +75,8 @@ def bench(ground: Callable[..., np.ndarray], tiny_checkpoint: Path) -> Bench:
 
     pair = GridPair.from_grids(Grid((38, 33), Affine.scale(2, -2), None), Grid(SHAPE, Affine.scale(0.5, -0.5), None))
     source = ReaderSource(ArrayPairReader(ms, pan, pair=pair))
-    stats = gather_stats(source, stats_plan(SHAPE, HALO), SENSOR)
+    plan = stats_plan(SHAPE, HALO)
+    stats = {"classical": gather_stats(source, plan, SENSOR), "network": gather_stats(source, plan, SENSOR, pair.ratio)}
     made = Bench(source, stats, load_fuser(ModelSpec.resolve(tiny_checkpoint), "cpu", "float32"), {})
     made.whole = {model: made.fuse(model, (0, 150, 0, 132)) for model in ("tiny", *CLASSICAL)}
     return made
@@ -159,11 +161,11 @@ def test_feathers_of_a_network_that_returns_its_input_leave_no_trace(bench: Benc
         reads_pan_low = False
 
         def fuse(self, windows: Sequence[PreparedWindow], *_: object) -> list[torch.Tensor]:
-            return [window.ms_up for window in windows]
+            return [window.ms_placed for window in windows]
 
     plan = Plan(SHAPE, 64, 16, HALO)
     fused, valid = fuse_block(
-        bench.source, plan, (0, 150, 0, 132), Identity(), bench.stats, gnyq_ms=GAINS, groups=GROUPS
+        bench.source, plan, (0, 150, 0, 132), Identity(), bench.stats["network"], gnyq_ms=GAINS, groups=GROUPS
     )
     whole = bench.fuse("exp", (0, 150, 0, 132), window=512)
     np.testing.assert_allclose(fused[:, valid], whole[:, valid], rtol=1e-5)

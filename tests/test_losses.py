@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
-from ship_geo.losses import WINDOW, pansharpening_loss, structural_dissimilarity
+from ship_geo.losses import WINDOW, pansharpening_loss, spectral_angle, structural_dissimilarity
 
 
 @pytest.fixture
@@ -65,3 +67,36 @@ def test_gradient_points_towards_the_reference(ref: torch.Tensor) -> None:
     loss.backward()
     assert fused.grad is not None
     assert float(pansharpening_loss(fused.detach() - fused.grad, ref)) < loss.item()
+
+
+def spectra(*vectors: tuple[float, float, float]) -> torch.Tensor:
+    """One row of pixels (1, band, 1, col)."""
+    return torch.tensor(vectors, dtype=torch.float64).T[None, :, None].clone()
+
+
+@pytest.mark.parametrize("angle", [0.1, 0.5, math.pi / 3, math.pi / 2])
+def test_angle_of_spectra_is_the_chord_between_them(angle: float) -> None:
+    one, other = spectra((3.0, 0.0, 0.0)), spectra((math.cos(angle), math.sin(angle), 0.0))
+    assert float(spectral_angle(one, other)) == pytest.approx(2 * math.sin(angle / 2), rel=1e-3)
+    pair = spectral_angle(torch.cat([one, one], 3), torch.cat([other, one], 3))
+    assert float(pair) == pytest.approx(math.sin(angle / 2), abs=1e-3)  # the mean with a pixel that agrees
+
+
+def test_angle_of_spectra_is_blind_to_brightness_and_tame_where_they_agree_or_vanish() -> None:
+    ref = (
+        torch.rand(2, 4, 6, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 0.2
+    ).requires_grad_()
+    assert float(spectral_angle(2.5 * ref, ref)) == pytest.approx(0, abs=2e-3)
+    for fused in (ref.detach(), torch.zeros_like(ref)):
+        (gradient,) = torch.autograd.grad(spectral_angle(fused, ref), ref)
+        assert bool(torch.isfinite(gradient).all())
+
+
+def test_loss_counts_the_angle_in_physical_units(ref: torch.Tensor) -> None:
+    fused = ref + 0.3 * ref.roll(1, 2)
+    mean, std = (torch.tensor(v, dtype=torch.float64).reshape(1, 3, 1, 1) for v in ([9.0, 6.0, 7.0], [1.0, 2.0, 0.5]))
+    plain = pansharpening_loss(fused, ref)
+    angle = spectral_angle(fused * std + mean, ref * std + mean)
+    assert float(angle) > 0.02
+    torch.testing.assert_close(pansharpening_loss(fused, ref, (mean, std)), plain + 0.5 * angle)
+    torch.testing.assert_close(pansharpening_loss(fused, ref, (mean, std), angular=0), plain)

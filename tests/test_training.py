@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import lightning
@@ -14,12 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
+from ship_geo import fusers
 from ship_geo.data.chips import ChipBatch, ChipPack, ChipSteps
 from ship_geo.data.simulation import SimulatedBatch, SimulationConfig
 from ship_geo.errors import ArgumentError
 from ship_geo.losses import pansharpening_loss
+from ship_geo.metrics import ergas, sam
 from ship_geo.nn import ShipPlusPlusConfig
-from ship_geo.training import PansharpeningTask, Schedule
+from ship_geo.training import PansharpeningTask, Schedule, spectral_angle, trainer_precision
 
 TINY = ShipPlusPlusConfig(n_feature=4, n_order=2, n_stage=1)
 CALM = SimulationConfig(ratios=(4,), ratio_weights=(1.0,))
@@ -176,3 +179,62 @@ def test_validation_compares_with_the_best_classical_detail(pack: ChipPack) -> N
         opponents = [torch.dist(ms_up[n] + pair.ms_stream[n, 4 * k : 4 * k + 4], pair.ref[n]) for k in (1, 2, 3, 4)]
         ratios.append(float(torch.dist(fused[n], pair.ref[n]) / min(opponents)))
     assert logged["val/rmse_ratio"] == pytest.approx(np.mean(ratios), rel=1e-4)
+
+
+def test_validation_scores_are_those_of_the_metrics_in_dn(pack: ChipPack) -> None:
+    task = PansharpeningTask(TINY, CALM, Schedule())
+    logged: dict[str, float] = {}
+    task.log = lambda name, value, **_: logged.update({name: float(value)})  # type: ignore[method-assign]
+    batch = ChipSteps(pack, 1, batch_size=2, region=72, seed=0)[0]
+    pair = task._simulate(batch)
+    with torch.no_grad():
+        task.validation_step(batch, 0)
+    s = pair.statistics
+    dn = [(image * s.ms_std + s.ms_mean).numpy() for image in (start_of(pair), pair.ref)]
+    skip, *details = torch.split(pair.ms_stream, 4, 1)
+    classical = [((skip + detail) * s.ms_std + s.ms_mean).numpy() for detail in details]
+    for name, index in (("sam", sam), ("ergas", partial(ergas, ratio=4))):
+        own = [index(dn[0][n], dn[1][n]) for n in range(2)]
+        best = [min(index(image[n], dn[1][n]) for image in classical) for n in range(2)]
+        assert logged[f"val/{name}_ratio"] == pytest.approx(np.mean(np.divide(own, best)), rel=1e-4)
+        if name == "sam":
+            assert logged["val/sam"] == pytest.approx(np.mean(own), rel=1e-4)
+
+
+def test_small_angles_keep_their_digits() -> None:
+    ref = torch.full((1, 4, 8, 8), 1000.0)
+    image = ref.clone()
+    image[:, 0] += 0.5  # half a DN: 0.0248 degrees, of which a float32 cosine knows nothing
+    expected = sam(image[0].double().numpy(), ref[0].double().numpy())
+    assert float(spectral_angle(image, ref)) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "32-true"])
+def test_gradients_are_clipped_in_any_precision(pack: ChipPack, tmp_path: Path, precision: str) -> None:
+    norms = []
+
+    class Watch(lightning.Callback):
+        def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:  # noqa: ARG002
+            raw = torch.nn.utils.get_total_norm([p.grad for p in pl_module.parameters() if p.grad is not None])
+            norms.append(float(raw))
+
+        def on_before_zero_grad(self, trainer, pl_module, optimizer) -> None:  # noqa: ARG002
+            grads = [p.grad for p in pl_module.parameters() if p.grad is not None]
+            if grads:
+                norms.append(float(torch.nn.utils.get_total_norm(grads)))
+
+    task = PansharpeningTask(TINY, CALM, Schedule())
+    steps = ChipSteps(pack, 2, 1, 72, 0)
+    fit(task, steps, tmp_path, gradient_clip_val=1e-3, precision=precision, callbacks=[Watch()])
+    assert norms[0] > 1e-3
+    assert norms[1] == pytest.approx(1e-3, rel=1e-3)
+
+
+@pytest.mark.parametrize("is_fast", [True, False])
+def test_precision_is_half_where_the_device_multiplies_it_faster(
+    monkeypatch: pytest.MonkeyPatch, is_fast: bool
+) -> None:
+    monkeypatch.setattr(fusers, "_cpu_multiplies_bfloat16", lambda: is_fast)
+    cpu = torch.device("cpu")
+    assert trainer_precision("auto", cpu) == ("bf16-mixed" if is_fast else "32-true")
+    assert trainer_precision("16-mixed", cpu) == "16-mixed"

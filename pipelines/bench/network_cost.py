@@ -1,10 +1,8 @@
 """Cost of a SHIP++ network: multiply-adds per PAN pixel, parameters, memory of a window, receptive field.
 
 Usage: ``python pipelines/bench/network_cost.py [WEIGHTS.safetensors] [--window 256]``; without weights the default
-network with random ones. Convolutions and linear layers are counted exactly; a Fourier transform of a real N-pixel
-channel counts 2.5 N log2 N floating-point operations, two of which make a multiply-add. Pointwise operations are left
-out. Memory is the largest sum of tensors alive in one float32 window without gradients; what kernels use inside comes
-on top.
+network with random ones. Multiply-adds are counted by `ship_geo.nn.cost`. Memory is the largest sum of tensors alive in
+one float32 window without gradients; what kernels use inside comes on top.
 
 The receptive field is the box of input pixels with a gradient to the central output pixel. The Fourier correlation and
 the pooled means see the whole window; their gradients are cut for the box, and their share is printed beside it.
@@ -12,7 +10,6 @@ the pooled means see the whole window; their gradients are cut for the box, and 
 
 from __future__ import annotations
 
-import math
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +22,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ship_geo.nn.checkpoint import build_model, load_checkpoint
-from ship_geo.nn.ship_plus_plus import ShipPlusPlus, SpatialInteraction
-
-N_TRANSFORM = 3
-"""Two forward and one inverse transform per correlated channel."""
+from ship_geo.nn.cost import multiply_adds
+from ship_geo.nn.ship_plus_plus import ShipPlusPlus
 
 
 @dataclass(frozen=True)
@@ -47,23 +42,6 @@ def streams(network: ShipPlusPlus, window: int) -> tuple[Tensor, Tensor]:
         torch.randn(1, n, window, window, generator=generator) for n in (config.n_in, config.n_guide)
     )
     return ms_stream, guide_stream
-
-
-def multiply_adds(network: ShipPlusPlus, window: int) -> tuple[float, float]:
-    """Multiply-adds per pixel of the layers, and of the Fourier transforms at this window."""
-    layers: list[int] = []
-
-    def count(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
-        layers.append(output.numel() * math.prod(module.get_parameter("weight").shape[1:]))
-
-    handles = [m.register_forward_hook(count) for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    with torch.inference_mode():
-        network(*streams(network, window))
-    for handle in handles:
-        handle.remove()
-    n_channel = sum(m.project_guide.out_channels for m in network.modules() if isinstance(m, SpatialInteraction))
-    fourier = n_channel * N_TRANSFORM * 2.5 * math.log2(window**2) / 2
-    return sum(layers) / window**2, fourier
 
 
 class LiveMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]

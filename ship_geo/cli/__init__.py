@@ -76,6 +76,9 @@ def cli() -> None:
 @click.option("--stac", is_flag=True, help="Write a STAC Item beside OUT.")
 @click.option("--max-memory", metavar="SIZE", help="Most that a process may take, e.g. 2GiB.")
 @click.option("--max-gpu-memory", metavar="SIZE", help="The same for the memory of the GPU.")
+@click.option("--adapt", default="off", show_default=True, help="Fit the network to the scene: off, auto, or steps.")
+@click.option("--adapt-time", type=float, metavar="S", help="Seconds after which fitting stops; 200.")
+@click.option("--save-weights", metavar="FILE", help="Keep the fitted weights, to use them as --model.")
 @click.option("--restart", is_flag=True, help="Start anew where an interrupted run to OUT could go on.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done.")
@@ -106,6 +109,9 @@ def pansharpen(**options: Any) -> None:
             **how,
             **run,
             output=output,
+            adapt=int(options["adapt"]) if options["adapt"].isdigit() else options["adapt"],
+            adapt_time=options["adapt_time"],
+            save_weights=options["save_weights"],
             overwrite=options["overwrite"],
             restart=options["restart"],
             stac=options["stac"],

@@ -1,8 +1,9 @@
 """A packed array file of training chips: what training reads, with NumPy and torch alone.
 
-A pack is an ``.npz`` of ``chips`` (n, band, row, col) uint8 and ``city`` (n,) names; `pipelines/pack_chips.py` writes
-it from GeoTIFFs. Not for scenes: those are read through the TorchGeo dataset. Every draw is a function of the seed and
-the step alone, so training that goes on from a checkpoint sees the chips it would have seen.
+A pack is an ``.npz`` of ``chips`` (n, band, row, col) uint8, ``city`` (n,) names, and ``name`` and ``sha256`` (n,) of
+the files they came from; `pipelines/pack_chips.py` writes it from GeoTIFFs. Not for scenes: those are read through the
+TorchGeo dataset. Every draw is a function of the seed and the step alone, so training that goes on from a checkpoint
+sees the chips it would have seen.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.utils.data import Dataset
 
 from ship_geo.errors import ArgumentError, ProductError
@@ -61,6 +63,24 @@ class ChipPack:
         return cls(torch.from_numpy(chips), torch.from_numpy(mean), torch.from_numpy(std))
 
 
+def pack_sources(path: str | Path) -> dict[str, str]:
+    """Names by SHA-256 of the files that a pack was made of; empty where it does not tell.
+
+    Raises
+    ------
+    ProductError
+        If the file is missing or is no pack.
+    """
+    try:
+        with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as pack:
+            if not {"name", "sha256"} <= set(pack.files):
+                return {}
+            return dict(zip(map(str, pack["sha256"]), map(str, pack["name"]), strict=True))
+    except (OSError, EOFError, AttributeError, ValueError, BadZipFile, zlib.error) as error:
+        msg = f"training reads a pack of chips, got {path} ({error}); write one with pipelines/pack_chips.py"
+        raise ProductError(msg) from error
+
+
 class ChipBatch(NamedTuple):
     """What one training step reads: regions of chips, the statistics around them and a seed for the simulation."""
 
@@ -85,19 +105,32 @@ class ChipSteps(Dataset[ChipBatch]):
         Rows and columns of a region, including both margins of the simulation.
     seed
         Of everything drawn; step i draws from (seed, i) alone.
+    scales
+        Pixels of the imagery that are averaged to one, along each axis; a step draws one of them. Coarser imagery
+        has less blur of its own and other textures.
 
     Raises
     ------
     ArgumentError
-        If a region is larger than the chips.
+        If a region is larger than the chips, or a scale is less than 1.
     """
 
-    def __init__(self, pack: ChipPack, steps: int, batch_size: int, region: int, seed: int) -> None:
+    def __init__(
+        self,
+        pack: ChipPack,
+        steps: int,
+        batch_size: int,
+        region: int,
+        seed: int,
+        scales: tuple[int, ...] = (1,),
+    ) -> None:
         self.pack, self.steps, self.batch_size, self.region, self.seed = pack, steps, batch_size, region, seed
-        self.n_corner = min(pack.chips.shape[-2:]) - region + 1
-        if self.n_corner < 1:
+        self.scales = tuple(scales)
+        size = min(pack.chips.shape[-2:])
+        if min(self.scales, default=0) < 1 or size < region * max(self.scales):
             msg = (
-                f"regions fit into the chips, got {region} of {tuple(pack.chips.shape[-2:])} pixels; make them smaller"
+                f"regions fit into the chips at every scale, got {region} at scales {self.scales} of "
+                f"{tuple(pack.chips.shape[-2:])} pixels; make them smaller"
             )
             raise ArgumentError(msg)
 
@@ -109,14 +142,15 @@ class ChipSteps(Dataset[ChipBatch]):
             raise IndexError(step)
         random = np.random.default_rng((self.seed, step))
         chosen = random.choice(len(self.pack.chips), self.batch_size, replace=len(self.pack.chips) < self.batch_size)
-        corners = random.integers(0, self.n_corner, (self.batch_size, 2))
-        regions = [
-            self.pack.chips[i, :, r : r + self.region, c : c + self.region]
-            for i, (r, c) in zip(chosen, corners, strict=True)
-        ]
+        scale = self.scales[int(random.integers(len(self.scales)))]
+        side = self.region * scale
+        corners = random.integers(0, min(self.pack.chips.shape[-2:]) - side + 1, (self.batch_size, 2))
+        regions = torch.stack(
+            [self.pack.chips[i, :, r : r + side, c : c + side] for i, (r, c) in zip(chosen, corners, strict=True)]
+        )
         index = torch.from_numpy(chosen)
         return ChipBatch(
-            torch.stack(regions),
+            functional.avg_pool2d(regions.float(), scale) if scale > 1 else regions,
             self.pack.scene_mean[index],
             self.pack.scene_std[index],
             int(random.integers(2**62)),

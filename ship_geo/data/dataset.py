@@ -105,7 +105,7 @@ class ScenePairDataset(GeoDataset):
         margin: int = MARGIN,
         transforms: Callable[[Sample], Sample] | None = None,
     ) -> None:
-        self.scenes = _in_one_crs(_open_all(_as_sources(sources)))
+        self.scenes = _in_one_crs(open_scenes(sources))
         self.margin = margin
         self.transforms = transforms
         self.paths = [path for scene in self.scenes for path in scene.paths]
@@ -303,6 +303,19 @@ def _members(source: Scene | PathLike) -> Sequence[Scene | PathLike]:
         return [source]
     pans = [path for path in rasters_in(Path(source)) if has_pan_name(path)]
     return pans if len(pans) > 1 else [source]
+
+
+def open_scenes(sources: Scene | PathLike | Sequence[Scene | PathLike]) -> list[Scene]:
+    """Open what `ScenePairDataset` takes, whatever the CRS of the scenes.
+
+    Raises
+    ------
+    ArgumentError
+        When no source is given.
+    ProductError, GridError
+        When the only source cannot be opened, or none can.
+    """
+    return _open_all(_as_sources(sources))
 
 
 def _open_all(sources: Sequence[Scene | PathLike]) -> list[Scene]:

@@ -12,6 +12,7 @@ And a step is a function of the scenes, the seed and the number of the step alon
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,15 +24,19 @@ from torch.utils.data import Dataset
 
 from ship_geo.data.chips import ChipBatch, ChipSteps
 from ship_geo.data.samplers import RandomPairGeoSampler
-from ship_geo.degrade import PanFilter, degrade_pair
+from ship_geo.degrade import PanFilter, ReducedPair, degrade_pair
 from ship_geo.errors import ArgumentError, ProductError
 from ship_geo.nn.inputs import BandStatistics, network_streams
+from ship_geo.ops.moments import Moments
+from ship_geo.ops.resample import move
+from ship_geo.ops.views import BandView, fit_views, observe
 from ship_geo.ops.windows import PreparedWindow, prepare_window
 from ship_geo.stats import SceneStats, WindowStats, spread
 from ship_geo.tiling import Plan, halo_for
 
 if TYPE_CHECKING:
     from ship_geo.data.dataset import ScenePairDataset, SceneQuery
+    from ship_geo.scene import Scene
 
 STATS_PATCH = 128
 """Rows and columns, MS pixels, of the windows of which the statistics of a scene are made."""
@@ -42,7 +47,11 @@ MAX_STATS_WINDOWS = 32
 MAX_DRAWS = 1000
 """Windows that are drawn in the hope of a valid pixel: enough where one in a hundred has some."""
 
-_DRAWS, _MIXTURE = 1, 2  # keep the random numbers of this module apart from those of the chips of the same step
+_DRAWS, _MIXTURE, _POOL = (
+    1,
+    2,
+    3,
+)  # keep the random numbers of this module apart from those of the chips of the same step
 _ROUNDING = 1e-6
 
 
@@ -52,7 +61,7 @@ class ReducedBatch(NamedTuple):
     Attributes
     ----------
     ms_stream, guide_stream, ref
-        Streams of the network and the reference, standardised: (n, 5 band, row, col), (n, 2, row, col) and
+        Streams of the network and the reference, standardised: (n, 6 band, row, col), (n, 3, row, col) and
         (n, band, row, col).
     measured
         The fields of `statistics`.
@@ -94,8 +103,7 @@ class ReducedWindow:
         query: SceneQuery,
         patch: int,
         pan_filter: PanFilter = "bicubic",
-        *,
-        for_stats: bool = False,
+        views: Sequence[BandView] = (),
     ) -> ReducedWindow:
         """Read a window, degrade it with the gains of its sensor and keep the middle of it.
 
@@ -109,21 +117,10 @@ class ReducedWindow:
             MS rows and columns to keep.
         pan_filter
             How PAN is degraded, see `ship_geo.degrade.degrade_pair`.
-        for_stats
-            Whether statistics are to be made of it, which look at its MS grid, too.
+        views
+            How each band sees what PAN sees at reduced resolution; the reference then lies on PAN.
         """
-        sensor, sample = dataset.scenes[query.scene].sensor, dataset[query]
-        pair = degrade_pair(
-            sample["ms"],
-            sample["pan"],
-            ratio=tuple(sample["ratio"].tolist()),
-            phase=tuple(sample["phase"].tolist()),
-            gnyq_ms=sensor.gnyq_ms,
-            gnyq_pan=sensor.gnyq_pan,
-            pan_filter=pan_filter,
-            ms_valid=sample["ms_mask"],
-            pan_valid=sample["mask"],
-        )
+        pair = degrade_window(dataset, query, pan_filter)
         row, col = ((n - patch) // 2 for n in pair.ref.shape[-2:])
         halo = min(row, col)  # phases off the lattice cost one of the axes a pixel
         around = np.s_[row - halo : row + patch + halo, col - halo : col + patch + halo]
@@ -133,11 +130,28 @@ class ReducedWindow:
             (pair.pan_lr[:, *around].numpy(), pair.pan_lr_valid[around].numpy()),
             ratio=pair.ratio,
             phase=(pair.phase[0] - (row - halo), pair.phase[1] - (col - halo)),
-            gnyq_ms=sensor.gnyq_ms,
+            gnyq_ms=dataset.scenes[query.scene].sensor.gnyq_ms,
             halo=halo,
-            for_stats=for_stats,
+            views=views,
         )
-        return cls(inputs, pair.ref[:, *inner], inputs.valid & pair.ref_valid[inner])
+        ref = move(pair.ref, [(-view.row, -view.col) for view in views]) if views else pair.ref
+        return cls(inputs, ref[:, *inner], inputs.valid & pair.ref_valid[inner])
+
+
+def degrade_window(dataset: ScenePairDataset, query: SceneQuery, pan_filter: PanFilter = "bicubic") -> ReducedPair:
+    """Read a window and degrade it with the gains of its sensor, see `ship_geo.degrade.degrade_pair`."""
+    sensor, sample = dataset.scenes[query.scene].sensor, dataset[query]
+    return degrade_pair(
+        sample["ms"],
+        sample["pan"],
+        ratio=tuple(sample["ratio"].tolist()),
+        phase=tuple(sample["phase"].tolist()),
+        gnyq_ms=sensor.gnyq_ms,
+        gnyq_pan=sensor.gnyq_pan,
+        pan_filter=pan_filter,
+        ms_valid=sample["ms_mask"],
+        pan_valid=sample["mask"],
+    )
 
 
 def margin_for(ratio: tuple[float, float]) -> int:
@@ -149,6 +163,29 @@ def window_size(patch: int, ratio: tuple[float, float]) -> tuple[int, int]:
     """Rows and columns, PAN pixels, of a window that holds a patch of the MS grid and its margin."""
     side = patch + 2 * margin_for(ratio)
     return math.ceil(side * ratio[0] - _ROUNDING), math.ceil(side * ratio[1] - _ROUNDING)
+
+
+def with_room(scenes: Sequence[Scene], patch: int) -> list[Scene]:
+    """Leave out scenes that have no room for a patch, with a warning.
+
+    Raises
+    ------
+    ArgumentError
+        If none has room.
+    """
+    from ship_geo.data.dataset import ScenePairDataset
+
+    roomy, refusals = [], []
+    for scene in scenes:
+        try:
+            _samplers_of(ScenePairDataset(scene), patch)
+            roomy.append(scene)
+        except ArgumentError as error:
+            refusals.append(error)
+            warnings.warn(f"a scene that is too small is left out: {error}", UserWarning, stacklevel=2)
+    if refusals and not roomy:
+        raise refusals[0]
+    return roomy
 
 
 def measure_reduced(dataset: ScenePairDataset, scene: int, pan_filter: PanFilter = "bicubic") -> SceneStats:
@@ -165,18 +202,26 @@ def measure_reduced(dataset: ScenePairDataset, scene: int, pan_filter: PanFilter
     size = max(window_size(STATS_PATCH, pair.ratio))
     halo = math.ceil(margin_for(pair.ratio) * max(pair.ratio))
     plan = Plan(pair.output.shape, size - 2 * halo, 0, halo)
-    windows = plan.windows()
+    queries = [dataset.query(scene, window.read(halo)) for window in plan.windows()]
+    chosen = spread(len(queries), MAX_STATS_WINDOWS)
+    looks = [_look(degrade_window(dataset, queries[index], pan_filter)) for index in chosen]
+    sensor = dataset.scenes[scene].sensor
+    views = fit_views(looks, sensor.gnyq_ms, pair.ratio)
 
     def measure(index: int) -> WindowStats:
-        query = dataset.query(scene, windows[index].read(halo))
-        window = ReducedWindow.read(dataset, query, STATS_PATCH, pan_filter, for_stats=True)
+        window = ReducedWindow.read(dataset, queries[index], STATS_PATCH, pan_filter, views)
         ms_max = float(window.ref[:, window.valid].max()) if window.valid.any() else -math.inf
         return WindowStats.measure(window.inputs, (slice(None), slice(None)), ms_max)
 
-    parts = [measure(index) for index in spread(len(windows), MAX_STATS_WINDOWS)]
+    parts = [measure(index) for index in chosen]
     if not any(part.moments.count for part in parts):
-        parts = [measure(index) for index in range(len(windows))]
-    return SceneStats.merged(parts, dataset.scenes[scene].sensor.roles)
+        parts = [measure(index) for index in range(len(queries))]
+    return SceneStats.merged(parts, sensor.roles, views)
+
+
+def _look(pair: ReducedPair) -> Moments:
+    masks = pair.ms_lr_valid, pair.pan_lr_valid
+    return observe(pair.ms_lr, masks[0], pair.pan_lr, masks[1], ratio=pair.ratio, phase=pair.phase)
 
 
 class ReducedSteps(Dataset[ReducedBatch]):
@@ -236,6 +281,11 @@ class ReducedSteps(Dataset[ReducedBatch]):
         """Count the steps."""
         return self.steps
 
+    @property
+    def room(self) -> int:
+        """Windows that the scenes have room for, side by side."""
+        return sum(len(sampler) for sampler in self._samplers.values())
+
     def __getitem__(self, step: int) -> ReducedBatch:
         """Read the batch of a step.
 
@@ -256,7 +306,11 @@ class ReducedSteps(Dataset[ReducedBatch]):
     def scene_stats(self, scene: int) -> SceneStats:
         """Statistics of a scene at reduced resolution; measured when first asked for."""
         if scene not in self._stats:
-            self._stats[scene] = measure_reduced(self.dataset, scene, self.pan_filter)
+            try:
+                self._stats[scene] = measure_reduced(self.dataset, scene, self.pan_filter)
+            except ProductError as error:
+                msg = f"{self.dataset.scenes[scene].name}: {error}"
+                raise ProductError(msg) from error
         return self._stats[scene]
 
     def _sample(self, group: list[int], random: np.random.Generator) -> ReducedBatch:
@@ -283,12 +337,45 @@ class ReducedSteps(Dataset[ReducedBatch]):
             scene = group[_choose(shares, random)]
             sampler = self._samplers[scene]
             sampler.set_epoch(int(random.integers(2**31)))
-            window = ReducedWindow.read(self.dataset, next(iter(sampler)), self.patch, self.pan_filter)
+            views = self.scene_stats(scene).views
+            window = ReducedWindow.read(self.dataset, next(iter(sampler)), self.patch, self.pan_filter, views)
             if window.valid.any():
                 return scene, window
         names = ", ".join(self.dataset.scenes[scene].name for scene in group)
         msg = f"windows need a valid pixel, got none in {MAX_DRAWS} of {names}; check the nodata values of the files"
         raise ProductError(msg)
+
+
+class PooledSteps(Dataset[ReducedBatch]):
+    """Steps of several datasets, such as one for each CRS, drawn as often as they have room for windows.
+
+    Parameters
+    ----------
+    parts
+        Of equal length.
+    seed
+        Step i chooses by (seed, i) alone.
+
+    Raises
+    ------
+    ArgumentError
+        If there are no parts, or lengths differ.
+    """
+
+    def __init__(self, parts: Sequence[ReducedSteps], seed: int) -> None:
+        if len({len(part) for part in parts}) != 1:
+            msg = f"steps of one length are pooled, got lengths {[len(part) for part in parts]}; make them equal"
+            raise ArgumentError(msg)
+        self.parts, self.seed = list(parts), seed
+
+    def __len__(self) -> int:
+        """Count the steps."""
+        return len(self.parts[0])
+
+    def __getitem__(self, step: int) -> ReducedBatch:
+        """Read the batch of a step."""
+        random = np.random.default_rng((self.seed, step, _POOL))
+        return self.parts[_choose([part.room for part in self.parts], random)][step]
 
 
 class MixedSteps(Dataset[ChipBatch | ReducedBatch]):
@@ -297,7 +384,7 @@ class MixedSteps(Dataset[ChipBatch | ReducedBatch]):
     Parameters
     ----------
     chips
-        What most steps read.
+        What the other steps read; None where the share is 1.
     scenes
         Each drawn as often as the others, whatever its size.
     share
@@ -308,12 +395,14 @@ class MixedSteps(Dataset[ChipBatch | ReducedBatch]):
     Raises
     ------
     ArgumentError
-        If `share` is out of range, there are no scenes, or lengths differ.
+        If `share` is out of range, there are no scenes, no chips for the rest, or lengths differ.
     """
 
-    def __init__(self, chips: ChipSteps, scenes: Sequence[ReducedSteps], share: float, seed: int) -> None:
-        lengths = [len(chips), *(len(steps) for steps in scenes)]
-        if not scenes or not 0 <= share <= 1 or len(set(lengths)) > 1:
+    def __init__(
+        self, chips: ChipSteps | None, scenes: Sequence[ReducedSteps | PooledSteps], share: float, seed: int
+    ) -> None:
+        lengths = [len(steps) for steps in ([] if chips is None else [chips]) + list(scenes)]
+        if not scenes or not 0 <= share <= 1 or len(set(lengths)) > 1 or (chips is None and share < 1):
             got = f"share {share} and lengths {lengths}"
             msg = f"a share from 0 to 1 of the steps of chips comes from scenes of equal length, got {got}; correct it"
             raise ArgumentError(msg)
@@ -321,14 +410,14 @@ class MixedSteps(Dataset[ChipBatch | ReducedBatch]):
 
     def __len__(self) -> int:
         """Count the steps."""
-        return len(self.chips)
+        return len(self.scenes[0])
 
     def __getitem__(self, step: int) -> ChipBatch | ReducedBatch:
         """Read the batch of a step."""
         random = np.random.default_rng((self.seed, step, _MIXTURE))
-        if random.random() < self.share:
-            return self.scenes[int(random.integers(len(self.scenes)))][step]
-        return self.chips[step]
+        if self.chips is not None and random.random() >= self.share:
+            return self.chips[step]
+        return self.scenes[int(random.integers(len(self.scenes)))][step]
 
 
 def _samplers_of(dataset: ScenePairDataset, patch: int) -> dict[int, RandomPairGeoSampler]:

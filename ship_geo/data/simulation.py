@@ -3,9 +3,10 @@
 Torch alone, so that it runs where no geospatial library is installed, and on the device of its input. Every random
 number comes from the generator that is passed in. Not for degrading real pairs: see `ship_geo.degrade`.
 
-A sample draws its own sensor: ratio 2 or 4, an MTF gain per band, a sub-pixel shift between MS and PAN and among the
-bands, a PAN response that mixes the bands, bends with land cover and sees wavelengths which no band sees, blur, noise
-and haze. The MTF gains which the network is told are near the true ones, as a sensor table is.
+A sample draws its own sensor: ratio 2 or 4, an MTF gain per band, a PAN response that mixes the bands, bends with land
+cover and sees wavelengths which no band sees, blur, noise and haze. MTF gain and place of each band are told to the
+network as a scene's are estimated (`ship_geo.ops.views`): nearly right. The reference is as blurred on the PAN grid
+as the bands are on theirs, give or take, since that is what a scene at reduced resolution looks like.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch.nn import functional
 from ship_geo.nn.inputs import BandStatistics, network_streams
 from ship_geo.ops.mtf import mtf_sigma
 from ship_geo.ops.resample import upsample
+from ship_geo.ops.sharpness import detail_energy, sharpness
 from ship_geo.stats import HAZE, RIDGE
 
 MARGIN = 32
@@ -28,6 +30,8 @@ BLUR_RADIUS = 12
 HAZE_STEP = 8
 """Every so many pixels are looked at for it."""
 DARKEST = 1e-3
+CRISP_WIDTH = 0.7
+"""Standard deviation of the blur that is undone, pixels."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +47,15 @@ class SimulationConfig:
     gnyq_error
         Standard deviation of the gain which the network is told against the true one.
     shift, band_shift
-        Largest PAN/MS shift, and of single bands, PAN pixels.
-    ref_blur, pan_blur
-        Largest standard deviation of the blur of the reference and of PAN, PAN pixels.
+        Largest PAN/MS shift that is not told, of all bands and of single ones, PAN pixels.
+    crispness
+        Largest share of its finest detail that is added to the imagery, whose own blur it undoes.
+    ref_blur
+        Standard deviation of the logarithm of the reference's blur about that of the bands, each in pixels of its grid.
+    pan_blur
+        Largest standard deviation of the blur of PAN, PAN pixels; half of all samples have less than a quarter of it.
+    nir_blind
+        How often PAN hardly sees the last band of the imagery, which is near infrared.
     hidden, cover, bend
         Largest weight of the wavelengths that no band sees; standard deviations of the land-cover response and of the
         logarithm of the response's exponent.
@@ -61,11 +71,13 @@ class SimulationConfig:
     ratio_weights: tuple[float, ...] = (0.8, 0.2)
     gnyq: tuple[float, float] = (0.12, 0.55)
     gnyq_spread: float = 0.04
-    gnyq_error: float = 0.06
-    shift: float = 0.4
-    band_shift: float = 0.1
-    ref_blur: float = 0.8
-    pan_blur: float = 0.8
+    gnyq_error: float = 0.03
+    shift: float = 0.06
+    band_shift: float = 0.06
+    crispness: float = 0.8
+    ref_blur: float = 0.2
+    pan_blur: float = 0.65
+    nir_blind: float = 0.4
     hidden: float = 0.3
     cover: float = 0.1
     bend: float = 0.1
@@ -135,10 +147,13 @@ def gaussian_filter(values: Tensor, sigma: Tensor, shift: Tensor | None = None) 
     return values
 
 
-def _pan_response(ref: Tensor, draw: _Draw, config: SimulationConfig) -> Tensor:
-    """PAN as a random mix of the bands that bends with land cover and sees what no band sees; (n, 1, row, col)."""
+def _pan_response(ref: Tensor, visible: Tensor, draw: _Draw, config: SimulationConfig) -> Tensor:
+    """PAN as a random mix of the bands that bends with land cover and sees what no band sees; (n, 1, row, col).
+
+    `visible` (band, 1, 1) scales the weights of the bands.
+    """
     n, band = ref.shape[:2]
-    weights = -torch.log(draw.uniform((n, band, 1, 1), 1e-6, 1.0))
+    weights = -torch.log(draw.uniform((n, band, 1, 1), 1e-6, 1.0)) * visible
     mix = (ref * weights / weights.sum(1, keepdim=True)).sum(1, keepdim=True)
     one, other = ref[:, 0:1], ref[:, 1:2]
     third, fourth = ref[:, -1:], ref[:, -2:-1]
@@ -154,20 +169,36 @@ def _spatial(values: Tensor) -> tuple[Tensor, Tensor]:
     return values.mean((-2, -1), keepdim=True), values.std((-2, -1), keepdim=True).clamp(min=DARKEST)
 
 
-def band_statistics(ms_up: Tensor, pan: Tensor, pan_low: Tensor) -> tuple[BandStatistics, Tensor, Tensor]:
-    """Statistics of each sample over its own pixels, its intensity (n, 1, row, col) and weights (n, band, 1, 1)."""
+def band_statistics(ms_up: Tensor, pan: Tensor, pan_low: Tensor, blur: Tensor) -> tuple[BandStatistics, Tensor, Tensor]:
+    """Statistics of each sample over its own pixels, its intensity (n, 1, row, col) and weights (n, band, 1, 1).
+
+    `blur` (n, band, 1, 1) is what the network is told of the bands'.
+    """
     ms_mean, ms_std = _spatial(ms_up)
     pan_mean, pan_std = _spatial(pan)
     low_mean, low_std = _spatial(pan_low)
-    deviation = pan - pan_mean
-    shared = ((pan_low - low_mean) * deviation).mean((-2, -1), keepdim=True).clamp(min=DARKEST**2)
+    deviation, low = pan - pan_mean, pan_low - low_mean
+    shared = (low * deviation).mean((-2, -1), keepdim=True).clamp(min=DARKEST**2)
     gain = ((ms_up - ms_mean) * deviation).mean((-2, -1), keepdim=True) / shared
+    low_gain = ((ms_up - ms_mean) * low).mean((-2, -1), keepdim=True) / low_std**2
     weight, intensity_gain = _intensity(ms_up - ms_mean, (pan_low - low_mean).mean(1))
     intensity = (weight * (ms_up - ms_mean)).sum(1, keepdim=True) + pan_mean
     haze = ms_up.flatten(2)[..., ::HAZE_STEP].quantile(HAZE, -1)[..., None, None]
     intensity_haze = (weight * (haze - ms_mean)).sum(1, keepdim=True) + pan_mean
+    sharp = sharpness(detail_energy(pan).mean((-2, -1)))[..., None, None]
     statistics = BandStatistics(
-        ms_mean, ms_std, pan_mean, pan_std, low_mean, low_std, gain, intensity_gain, haze, intensity_haze
+        ms_mean,
+        ms_std,
+        pan_mean,
+        pan_std,
+        low_mean,
+        low_gain,
+        gain,
+        intensity_gain,
+        haze,
+        intensity_haze,
+        blur,
+        sharp,
     )
     return statistics, intensity, weight
 
@@ -198,11 +229,13 @@ def _towards_scene(s: BandStatistics, weight: Tensor, mean_step: Tensor, spread:
         s.pan_mean + step_pan,
         s.pan_std * factor_pan,
         s.pan_low_mean + step_pan,
-        s.pan_low_std * factor_pan,
+        s.low_gain * jitter,
         s.gain * jitter,
         s.intensity_gain * jitter,
         s.haze + darker,
         s.intensity_haze + (weight * darker).sum(1, keepdim=True),
+        s.blur,
+        s.sharpness + 0.1 * draw.normal((n, 1, 1, 1)),
     )
 
 
@@ -235,29 +268,38 @@ def simulate(
     draw = _Draw(generator, chips.device)
     n, band, row, col = chips.shape
     values = (chips.float() + 1) / 256
+    visible = torch.ones(band, 1, 1, device=chips.device)
+    if draw.uniform((1,)).item() < config.nir_blind:
+        visible[-1] = 0.2
     order = torch.randperm(band, generator=generator).to(chips.device)
     values, around_mean, around_std = values[:, order], scene_mean[:, order] / 256, scene_std[:, order] / 256
+    visible = visible[order]
     if draw.uniform((1,)).item() < config.repeat:
-        values, around_mean, around_std = (
-            part[:, [*range(band - 1), band - 2]] for part in (values, around_mean, around_std)
-        )
+        kept = [*range(band - 1), band - 2]
+        values, around_mean, around_std = (part[:, kept] for part in (values, around_mean, around_std))
+        visible = visible[kept]
     if draw.uniform((1,)).item() < 0.5:  # noqa: PLR2004  a fair coin
         values = values.mT
     values = values.flip([axis for axis in (-2, -1) if draw.uniform((1,)).item() < 0.5])  # noqa: PLR2004
+    values = _crisp(values, draw, config)
     own_mean, own_std = _spatial(values)
     mean_step = ((around_mean[..., None, None] - own_mean) / own_std).clamp(-3, 3)
     spread = (around_std[..., None, None] / own_std).clamp(0.5, 5)
 
-    pan = _pan_response(values, draw, config)
-    pan = gaussian_filter(pan, draw.uniform((n, 1), 0, config.pan_blur))
-    ref = gaussian_filter(values, draw.uniform((n, 1), 0, config.ref_blur).expand(n, band))
+    low, high = config.gnyq
+    gnyq = draw.uniform((n, 1), low, high) + draw.uniform((n, band), -config.gnyq_spread, config.gnyq_spread)
+    gnyq = gnyq.clamp(0.08, 0.6)
+    told = (gnyq + config.gnyq_error * draw.normal((n, band))).clamp(0.08, 0.6)
+    pan = _pan_response(values, visible, draw, config)
+    pan = gaussian_filter(pan, config.pan_blur * draw.uniform((n, 1)) ** 2)
+    ref = gaussian_filter(values, _ref_blur(gnyq, draw, config))
     ref = ref + draw.uniform((n, 1, 1, 1), 0, config.haze) ** 2 * draw.uniform((n, band, 1, 1)) * own_mean
     pan = pan + draw.uniform((n, 1, 1, 1), 0, config.haze) ** 2 * pan.mean((-2, -1), keepdim=True)
 
     ratio = config.ratios[draw.choice(config.ratio_weights)]
-    ms_up, pan_low = _observe(ref, pan, ratio, draw, config)
+    ms_up, pan_low = _observe(ref, pan, ratio, (gnyq, told), draw, config)
     pan = pan + _noise_like(pan, draw, config)
-    own, intensity, weight = band_statistics(ms_up, pan, pan_low)
+    own, intensity, weight = band_statistics(ms_up, pan, pan_low, blur_of(told)[..., None, None])
     intensity = intensity + _bias(intensity - own.pan_mean, draw)
     statistics = _towards_scene(own, weight, mean_step, spread, draw)
     inner = (..., slice(MARGIN, row - MARGIN), slice(MARGIN, col - MARGIN))
@@ -278,21 +320,41 @@ def _noise_like(values: Tensor, draw: _Draw, config: SimulationConfig) -> Tensor
     return amount * draw.normal(tuple(values.shape))
 
 
-def _observe(ref: Tensor, pan: Tensor, ratio: int, draw: _Draw, config: SimulationConfig) -> tuple[Tensor, Tensor]:
+def blur_of(gnyq: Tensor) -> Tensor:
+    """Standard deviation of the Gaussian whose gain at the Nyquist frequency is `gnyq`, pixels of the band's grid."""
+    blur: Tensor = mtf_sigma(torch.e**-0.5, 1.0) * torch.sqrt(-2 * torch.log(gnyq))
+    return blur
+
+
+def _crisp(values: Tensor, draw: _Draw, config: SimulationConfig) -> Tensor:
+    """Undo some of the imagery's own blur; what PAN and reference lose later is lost from this."""
+    soft = gaussian_filter(values, torch.full(values.shape[:2], CRISP_WIDTH, device=values.device))
+    return (values + config.crispness * draw.uniform((len(values), 1, 1, 1)) * (values - soft)).clamp(min=DARKEST)
+
+
+def _ref_blur(gnyq: Tensor, draw: _Draw, config: SimulationConfig) -> Tensor:
+    """Blur of the reference, which is about as sharp on its grid as the bands are on theirs; (n, band), pixels."""
+    return blur_of(gnyq) * torch.exp(config.ref_blur * draw.normal((len(gnyq), 1)))
+
+
+def _observe(
+    ref: Tensor,
+    pan: Tensor,
+    ratio: int,
+    gains: tuple[Tensor, Tensor],
+    draw: _Draw,
+    config: SimulationConfig,
+) -> tuple[Tensor, Tensor]:
     """MS through the true MTF and shift, interpolated back; PAN through the MTF the network is told."""
     n, band, row, col = ref.shape
-    low, high = config.gnyq
-    centre = draw.uniform((n, 1), low, high)
-    gnyq = (centre + draw.uniform((n, band), -config.gnyq_spread, config.gnyq_spread)).clamp(0.08, 0.6)
-    told = (gnyq + config.gnyq_error * draw.normal((n, band))).clamp(0.08, 0.6)
+    gnyq, told = gains
     shift = draw.uniform((n, 1, 2), -config.shift, config.shift) + draw.uniform(
         (n, band, 2), -config.band_shift, config.band_shift
     )
     half = torch.full_like(shift, (ratio - 1) / 2)
 
     def decimate(values: Tensor, gains: Tensor, offset: Tensor) -> Tensor:
-        sigma = torch.sqrt(-2 * torch.log(gains)) * (mtf_sigma(torch.e**-0.5, ratio))
-        return gaussian_filter(values, sigma, offset)[..., ::ratio, ::ratio]
+        return gaussian_filter(values, ratio * blur_of(gains), offset)[..., ::ratio, ::ratio]
 
     ms = decimate(ref, gnyq, half + shift)
     ms = ms + _noise_like(ms, draw, config)

@@ -8,5 +8,6 @@ from __future__ import annotations
 
 from ship_geo.nn.ship import Ship, ShipConfig
 from ship_geo.nn.ship_plus_plus import ShipPlusPlus, ShipPlusPlusConfig
+from ship_geo.nn.ship_sharpening import ShipSharpening, ShipSharpeningConfig
 
-__all__ = ["Ship", "ShipConfig", "ShipPlusPlus", "ShipPlusPlusConfig"]
+__all__ = ["Ship", "ShipConfig", "ShipPlusPlus", "ShipPlusPlusConfig", "ShipSharpening", "ShipSharpeningConfig"]

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
+from ship_geo.nn.sharpener import Sharpener, SharpenerConfig
 from ship_geo.nn.ship import Ship, ShipConfig
 from ship_geo.nn.ship_plus_plus import ShipPlusPlus, ShipPlusPlusConfig
+from ship_geo.nn.ship_sharpening import ShipSharpening, ShipSharpeningConfig
 
-NetworkConfig: TypeAlias = ShipConfig | ShipPlusPlusConfig
-Network: TypeAlias = Ship | ShipPlusPlus
+NetworkConfig: TypeAlias = ShipConfig | ShipPlusPlusConfig | ShipSharpeningConfig
+Network: TypeAlias = Ship | ShipPlusPlus | ShipSharpening
 
 
 class NetworkKind(NamedTuple):
@@ -31,4 +33,12 @@ class NetworkKind(NamedTuple):
 NETWORKS: Mapping[str, NetworkKind] = {
     "Ship": NetworkKind(ShipConfig, Ship),
     "ShipPlusPlus": NetworkKind(ShipPlusPlusConfig, ShipPlusPlus),
+    "ShipSharpening": NetworkKind(ShipSharpeningConfig, ShipSharpening),
 }
+
+
+def build_sharpener(config: SharpenerConfig) -> Sharpener:
+    """Return a new network of the kind that a configuration belongs to, with random weights."""
+    kind = next(kind for kind in NETWORKS.values() if kind.config is type(config))
+    network: Sharpener = kind.network(config)
+    return network

@@ -12,7 +12,7 @@ the tile it was computed in; there is no image-level skip, the network predicts 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -97,7 +97,7 @@ class Ship(nn.Module):
         self.config = config = ShipConfig() if config is None else config
         self.ms_stem = _Stem(config.n_band, config.n_feature)
         self.pan_stem = _Stem(config.n_pan, config.n_feature)
-        self.stages = nn.ModuleList(_Stage(config) for _ in range(config.n_stage))
+        self.stages = nn.ModuleList(ShipStage(config) for _ in range(config.n_stage))
         self.head = _Head(config)
 
     def forward(self, ms_up: Tensor, pan: Tensor) -> Tensor:
@@ -162,15 +162,32 @@ class _Stem(nn.Module):
         return features
 
 
-class _Stage(nn.Module):
+class StageSizes(Protocol):
+    """What a stage needs to know of its network."""
+
+    @property
+    def n_feature(self) -> int:
+        """Features of each stream."""
+
+    @property
+    def n_order(self) -> int:
+        """Highest order of interaction."""
+
+    @property
+    def n_growth(self) -> int:
+        """Growth of the dense blocks."""
+
+
+class ShipStage(nn.Module):
     """Spatial, then channel interaction; the guiding stream leaves as the spatial interaction made it."""
 
-    def __init__(self, config: ShipConfig) -> None:
+    def __init__(self, config: StageSizes) -> None:
         super().__init__()
         self.spatial = _SpatialInteraction(config)
         self.channel = _ChannelInteraction(config)
 
     def forward(self, ms: Tensor, pan: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both streams after the stage, each ``(n, n_feature, row, col)``."""
         ms, pan = self.spatial(ms, pan)
         return self.channel(ms, pan), pan
 
@@ -182,7 +199,7 @@ class _SpatialInteraction(nn.Module):
     convolution of V and R_1 in each channel. Out: ``o_K + V`` and ``R_K``.
     """
 
-    def __init__(self, config: ShipConfig) -> None:
+    def __init__(self, config: StageSizes) -> None:
         super().__init__()
         n_step = config.n_order - 1
         self.norms = nn.ModuleList(ChannelLayerNorm(config.n_feature) for _ in range(config.n_order))
@@ -203,7 +220,7 @@ class _ChannelInteraction(nn.Module):
     ``F = cat(V, R)``; ``a_1 = softmax(M_0(mean F))``, ``a_{k+1} = softmax(M_k(a_k))`` over the channels.
     """
 
-    def __init__(self, config: ShipConfig) -> None:
+    def __init__(self, config: StageSizes) -> None:
         super().__init__()
         n_feature, n_both = config.n_feature, 2 * config.n_feature
         self.gates = nn.ModuleList(PixelMLP(n_both, n_feature) for _ in range(config.n_order))

@@ -7,9 +7,8 @@ Source: M. Zhou et al., "Probing Synergistic High-Order Interaction for Multi-Mo
 2. *cross-order information integration* (``integrate``): every order contributes to the output, not the last alone;
 3. *residual information memorizing* (``memorise``): a memory runs along the stages beside the features.
 
-The convention that could surprise: the first `n_out` channels of the first stream are the skip, so the network
-returns them plus a residual, and an untrained network returns them unchanged. Fourier products see the whole window,
-hence a network is used with one window size only (see `ship_geo.tiling`).
+Not here: stems, head and skip, which every network for sharpening shares (`ship_geo.nn.sharpener`). Fourier products
+see the whole window, hence a network is used with one window size only (see `ship_geo.tiling`).
 """
 
 from __future__ import annotations
@@ -19,44 +18,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ship_geo.errors import ArgumentError
-from ship_geo.nn.blocks import ChannelLayerNorm, ConvPair, conv1, conv3, join
+from ship_geo.nn.blocks import ChannelLayerNorm, conv1, conv3, join
+from ship_geo.nn.sharpener import Sharpener, SharpenerConfig
 
 
 @dataclass(frozen=True)
-class ShipPlusPlusConfig:
-    """Everything that defines a SHIP++ network.
+class ShipPlusPlusConfig(SharpenerConfig):
+    """Everything that defines a SHIP++ network: the sizes of `SharpenerConfig` and three switches.
 
     Attributes
     ----------
-    n_band
-        Bands of the output, and of the skip: 4 for a group of MS bands, 1 for the luminance of a visible image.
-    n_in
-        Channels of the sharpened stream; its first `n_band` are the skip.
-    n_guide
-        Channels of the guiding stream: PAN and its details, or infrared.
-    n_feature, n_order, n_stage
-        Features per stream, order of the interactions, stages.
     evolve, integrate, memorise
         Switches of the three mechanisms.
     """
 
-    n_band: int = 4
-    n_in: int = 20
-    n_guide: int = 2
-    n_feature: int = 24
-    n_order: int = 3
-    n_stage: int = 2
     evolve: bool = True
     integrate: bool = True
     memorise: bool = True
-
-    def __post_init__(self) -> None:
-        """Refuse sizes that cannot be built."""
-        sizes = (self.n_band, self.n_in, self.n_guide, self.n_feature, self.n_order, self.n_stage)
-        if min(sizes) < 1 or self.n_in < self.n_band:
-            msg = f"sizes of a SHIP++ network are positive and n_in >= n_band, got {self}; correct the config"
-            raise ArgumentError(msg)
 
     @classmethod
     def infrared_visible(cls, **changes: int | bool) -> ShipPlusPlusConfig:
@@ -179,7 +157,7 @@ class Stage(nn.Module):
         return features, guide, memory
 
 
-class ShipPlusPlus(nn.Module):
+class ShipPlusPlus(Sharpener):
     """SHIP++ for any pair of streams: pan-sharpening or infrared-visible fusion.
 
     Parameters
@@ -188,42 +166,11 @@ class ShipPlusPlus(nn.Module):
         Sizes and switches; the default is the shipped pan-sharpening network.
     """
 
+    config: ShipPlusPlusConfig
+
     def __init__(self, config: ShipPlusPlusConfig | None = None) -> None:
-        super().__init__()
-        self.config = config = config or ShipPlusPlusConfig()
-        n = config.n_feature
-        self.stem = ConvPair(config.n_in, n)
-        self.guide_stem = ConvPair(config.n_guide, n)
-        self.stages = nn.ModuleList(Stage(config) for _ in range(config.n_stage))
-        self.head = conv3(n, n)
-        self.out = conv3(n + config.n_in + config.n_guide, config.n_band)
-        nn.init.zeros_(self.out.weight)
-        if self.out.bias is not None:
-            nn.init.zeros_(self.out.bias)
-
-    def forward(self, ms_stream: Tensor, guide_stream: Tensor) -> Tensor:
-        """Fuse two streams of one window.
-
-        Parameters
-        ----------
-        ms_stream
-            (n, n_in, row, col), standardised; the first `n_band` channels are the image to be sharpened.
-        guide_stream
-            (n, n_guide, row, col), standardised.
-
-        Returns
-        -------
-        torch.Tensor
-            (n, n_band, row, col), standardised.
-        """
-        features, guide = self.stem(ms_stream), self.guide_stem(guide_stream)
-        memory = torch.zeros_like(features)
-        for stage in self.stages:
-            features, guide, memory = stage(features, guide, memory)
-        features = torch.relu(self.head(features + memory))
-        residual = self.out(join([features, ms_stream, guide_stream]))
-        fused: Tensor = ms_stream[:, : self.config.n_band] + residual
-        return fused
+        config = config or ShipPlusPlusConfig()
+        super().__init__(config, lambda: Stage(config))
 
 
 def _gate_norm(n: int) -> ChannelLayerNorm:

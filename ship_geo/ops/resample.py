@@ -13,6 +13,7 @@ windows: an axis of 10,000 PAN pixels at ratio 4 takes 100 MB.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -21,6 +22,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ship_geo.ops.mtf import RADIUS, mtf_sigma, mtf_taps
+
+LANCZOS = 4
+"""Lobes of the sinc on either side of a sample that is moved by a fraction of a pixel."""
 
 
 def ms_centres(n_ms: int, ratio: float, phase: float) -> NDArray[np.float64]:
@@ -131,6 +135,53 @@ def _keys(distance: NDArray[np.float64]) -> NDArray[np.float64]:
     near = (1.5 * distance - 2.5) * distance**2 + 1
     far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
     return np.where(distance < 1, near, np.where(distance < 2, far, 0.0))  # noqa: PLR2004  the kernel's own knots
+
+
+@lru_cache(maxsize=256)
+def axis_shift(n: int, shift: float) -> Tensor:
+    """Matrix that samples an axis `shift` pixels further on, by a sinc under a window of eight taps (Lanczos 4).
+
+    Parameters
+    ----------
+    n
+        Length of the axis.
+    shift
+        Pixels, of any size and sign.
+
+    Returns
+    -------
+    torch.Tensor
+        (n, n) float32; each row sums to one. Shared between callers: do not write into it.
+    """
+    position = np.clip(np.arange(n) + shift, -1, n)
+    index = _around(position, LANCZOS - 1)
+    distance = np.abs(position[:, None] - index)
+    weights = np.sinc(distance) * np.sinc(distance / LANCZOS) * (distance < LANCZOS)
+    return _fold(weights / weights.sum(axis=1, keepdims=True), index, n)
+
+
+def move(values: Tensor, shifts: Sequence[tuple[float, float]]) -> Tensor:
+    """Sample each band some pixels further on.
+
+    Parameters
+    ----------
+    values
+        (..., band, row, col).
+    shifts
+        (row, col) of each band, pixels.
+
+    Returns
+    -------
+    torch.Tensor
+        Like `values`: at (r, c) stands what `values` shows at (r + row, c + col); beyond the array its edge.
+    """
+    rows, cols = (
+        torch.stack([axis_shift(values.shape[axis - 2], shift[axis]) for shift in shifts]).to(
+            values.device, values.dtype
+        )
+        for axis in (0, 1)
+    )
+    return apply_axes(values, rows, cols)
 
 
 def apply_axes(values: Tensor, rows: Tensor, cols: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ before any filter, from their valid neighbours and else from the window's own me
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from ship_geo.ops.masks import fill_invalid, ms_mask_on_pan
 from ship_geo.ops.resample import apply_axes, axis_decimate, blur, degrade, ms_centres, shrink, upsample
+from ship_geo.ops.views import BandView
 
 RowCol = tuple[float, float]
 
@@ -47,9 +49,13 @@ class PreparedWindow:
     Attributes
     ----------
     ms_up, pan, pan_low
-        (band, row, col), (1, row, col) and (band, row, col); `pan_low` has no band where none was asked for.
+        (band, row, col), (1, row, col) and (band, row, col); `pan_low` has no band where none was asked for. All show
+        the ground where PAN shows it.
     valid
         (row, col) bool: PAN and all MS bands are valid.
+    ms_placed
+        (band, row, col): `ms_up` with each band where its georeferencing puts it; the same image where bands were
+        taken to lie on PAN.
     coarse
         [ms of every band, ms_low of every band, pan_lr] at the MS pixel centres, where it was asked for: MS as read, MS
         through the MTF of its bands once more, and PAN by antialiased cubic decimation.
@@ -62,12 +68,13 @@ class PreparedWindow:
     pan: Tensor
     pan_low: Tensor
     valid: Tensor
+    ms_placed: Tensor
     coarse: Lattice | None = None
     plain: Lattice | None = None
 
 
-def _filled(values: NDArray[np.generic], valid: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
-    """Fill an image (band, row, col) from its valid pixels; return it and its mask."""
+def fill(values: NDArray[np.generic], valid: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
+    """Fill an image (band, row, col) from its valid pixels; return it as float32, and its mask."""
     mask = torch.from_numpy(valid)
     image = torch.from_numpy(values.astype(np.float32, copy=False))
     if valid.all():
@@ -77,7 +84,7 @@ def _filled(values: NDArray[np.generic], valid: NDArray[np.bool_]) -> tuple[Tens
     return fill_invalid(image, mask, torch.from_numpy(means.astype(np.float32))), mask
 
 
-def prepare_window(
+def prepare_window(  # noqa: PLR0913  one window, its options by keyword
     ms: tuple[NDArray[np.generic], NDArray[np.bool_]],
     pan: tuple[NDArray[np.generic], NDArray[np.bool_]],
     *,
@@ -87,6 +94,7 @@ def prepare_window(
     halo: int,
     with_low: bool = True,
     for_stats: bool = False,
+    views: Sequence[BandView] = (),
 ) -> PreparedWindow:
     """Bring one window to the PAN grid.
 
@@ -105,29 +113,50 @@ def prepare_window(
         Whether low-passed PAN is made, which takes half of the time.
     for_stats
         Whether `coarse` and `plain` are made, of which only statistics are taken.
+    views
+        How each band of the scene sees what PAN sees: bands are brought to where PAN shows the same ground, and PAN is
+        blurred as they are. Without, bands lie where `phase` says, and `gnyq_ms` holds.
 
     Returns
     -------
     PreparedWindow
     """
-    ms_image, ms_valid = _filled(*ms)
-    pan_image, pan_valid = _filled(*pan)
+    ms_image, ms_valid = fill(*ms)
+    pan_image, pan_valid = fill(*pan)
     n_row, n_col = (n - 2 * halo for n in pan_image.shape[-2:])
     inner = (..., slice(halo, halo + n_row), slice(halo, halo + n_col))
     core = (phase[0] - halo, phase[1] - halo)
-    pan_low = pan_image.new_empty((0, n_row, n_col))
-    if with_low:
+    placed = upsample(ms_image, (n_row, n_col), ratio, core)
+    ms_up, pan_low = placed, pan_image.new_empty((0, n_row, n_col))
+    if views:
+        on_pan = [
+            _on_pan(band, pan_image, (n_row, n_col), ratio, phase, halo, view)
+            for band, view in zip(ms_image[:, None], views, strict=True)
+        ]
+        ms_up, pan_low = (torch.cat(bands) for bands in zip(*on_pan, strict=True))
+    elif with_low:
         coarse = degrade(pan_image, (ms_image.shape[-2], ms_image.shape[-1]), ratio, phase, gnyq_ms)
         pan_low = upsample(coarse, (n_row, n_col), ratio, core)
-    ms_up = upsample(ms_image, (n_row, n_col), ratio, core)
     return PreparedWindow(
         ms_up=ms_up,
         pan=pan_image[inner].contiguous(),
         pan_low=pan_low,
         valid=pan_valid[inner] & ms_mask_on_pan(ms_valid, (n_row, n_col), ratio, core),
+        ms_placed=placed,
         coarse=_coarse(ms_image, pan_image, ratio, phase, gnyq_ms, halo) if for_stats else None,
-        plain=_plain(ms_up, pan_image, ratio, halo) if for_stats else None,
+        plain=_plain(placed, pan_image, ratio, halo) if for_stats else None,
     )
+
+
+def _on_pan(
+    band: Tensor, pan: Tensor, shape: tuple[int, int], ratio: RowCol, phase: RowCol, halo: int, view: BandView
+) -> tuple[Tensor, Tensor]:
+    """Interpolate a band (1, row, col) where PAN shows its ground, and PAN through the band's blur likewise."""
+    seen = phase[0] + view.row, phase[1] + view.col
+    core = seen[0] - halo, seen[1] - halo
+    coarse = degrade(pan, (band.shape[-2], band.shape[-1]), ratio, seen, (view.gnyq,))
+    both = upsample(torch.cat([band, coarse]), shape, ratio, core)
+    return both[:1], both[1:]
 
 
 def _coarse(ms: Tensor, pan: Tensor, ratio: RowCol, phase: RowCol, gnyq_ms: tuple[float, ...], halo: int) -> Lattice:

@@ -62,6 +62,9 @@ class Scene:
         Short name, from the files.
     shift
         Measured between PAN and MS; None where nobody has looked.
+    is_registered
+        Whether MS was to be brought onto PAN, and the shift may be believed: results then show the ground where PAN
+        shows it.
     scratch
         Folder with what was unpacked of an archive; it lives as long as the scene does.
     """
@@ -81,6 +84,7 @@ class Scene:
     warnings: tuple[str, ...] = ()
     name: str = "scene"
     shift: Shift | None = None
+    is_registered: bool = False
     scratch: Scratch | None = field(default=None, compare=False, repr=False)
 
     @cached_property
@@ -146,7 +150,7 @@ class Scene:
             "tags": dict(self.tags),
             "notes": list(self.notes),
             "warnings": list(self.warnings),
-            **{name: getattr(self, name) for name in ("family", "geometry", "heights", "uncalibrated", "name")},
+            **{name: getattr(self, name) for name in _PLAIN},
         }
 
     @classmethod
@@ -163,8 +167,11 @@ class Scene:
             tags=dict(plan["tags"]),
             notes=tuple(plan["notes"]),
             warnings=tuple(plan["warnings"]),
-            **{name: plan[name] for name in ("family", "geometry", "heights", "uncalibrated", "name")},
+            **{name: plan[name] for name in _PLAIN},
         )
+
+
+_PLAIN = ("family", "geometry", "heights", "uncalibrated", "name", "is_registered")
 
 
 def _fingerprint(path: str) -> list[Any]:

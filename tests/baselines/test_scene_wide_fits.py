@@ -231,7 +231,7 @@ def test_invalid_pixels_are_in_no_moments(world: World) -> None:
     assert stats.coarse.count == 80 * 125
     assert stats.plain.count == pytest.approx(320 * 500 / 9, rel=0.02)
     assert all(np.isfinite(moments.cov).all() for moments in (stats.moments, stats.coarse, stats.plain))
-    bare = WindowStats(stats.moments, 0, 1, np.ones((4, 1), np.float32), stats.ms_min)
+    bare = WindowStats(stats.moments, 0, 1, np.ones((4, 1), np.float32), np.zeros(2), stats.ms_min)
     known = replace(bare, coarse=stats.coarse, plain=stats.plain)
     assert SceneStats.merged([known, bare]).coarse is None  # never those of half a scene
     assert SceneStats.merged([known, known]).coarse is not None

@@ -78,8 +78,38 @@ def test_steps_end_after_their_length(pack_file: Path) -> None:
 
 
 def test_region_larger_than_a_chip_is_refused(pack_file: Path) -> None:
-    with pytest.raises(ArgumentError, match="regions fit into the chips, got 25 of"):
+    with pytest.raises(ArgumentError, match=r"regions fit into the chips at every scale, got 25 at scales \(1,\) of"):
         ChipSteps(ChipPack.from_file(pack_file), 1, batch_size=1, region=25, seed=0)
+
+
+@pytest.mark.parametrize("scales", [(1, 4), (0,), ()])
+def test_scales_that_do_not_fit_are_refused(pack_file: Path, scales: tuple[int, ...]) -> None:
+    with pytest.raises(ArgumentError, match="at every scale, got 8 at scales"):
+        ChipSteps(ChipPack.from_file(pack_file), 1, batch_size=1, region=8, seed=0, scales=scales)
+
+
+def test_coarser_regions_are_means_of_the_imagery(pack_file: Path, chips: np.ndarray) -> None:
+    pack = ChipPack.from_file(pack_file)
+    batch = ChipSteps(pack, 2, batch_size=6, region=10, seed=0, scales=(2,))[1]
+    assert batch.chips.shape == (6, 4, 10, 10)
+    found = []
+    for region, mean in zip(batch.chips.numpy(), batch.scene_mean, strict=True):
+        corners = [(i, row, col) for i in range(6) for row in range(5) for col in range(5)]
+        cuts = [chips[i, :, row : row + 20, col : col + 20].astype(float) for i, row, col in corners]
+        means = [cut.reshape(4, 10, 2, 10, 2).mean((2, 4)) for cut in cuts]
+        matches = [at for at, made in zip(corners, means, strict=True) if np.allclose(made, region, atol=1e-4)]
+        assert len(matches) == 1
+        assert torch.equal(mean, pack.scene_mean[matches[0][0]])
+        found += matches
+    assert len({(row, col) for _, row, col in found}) > 1
+
+
+def test_scales_come_up_by_their_share_and_depend_on_the_step_alone(pack_file: Path) -> None:
+    pack = ChipPack.from_file(pack_file)
+    steps, again = (ChipSteps(pack, 90, batch_size=1, region=8, seed=0, scales=(1, 2, 2)) for _ in range(2))
+    is_coarse = [steps[i].chips.dtype == torch.float32 for i in range(90)]
+    assert 45 < sum(is_coarse) < 75
+    assert torch.equal(again[70].chips, steps[70].chips)
 
 
 def test_what_is_no_pack_is_refused(tmp_path: Path, pack_file: Path) -> None:

@@ -12,10 +12,21 @@ from torch.utils.data import DataLoader
 
 from ship_geo.data import reduced
 from ship_geo.data.dataset import ScenePairDataset
-from ship_geo.data.reduced import MixedSteps, ReducedBatch, ReducedSteps, ReducedWindow, measure_reduced, window_size
+from ship_geo.data.reduced import (
+    MixedSteps,
+    PooledSteps,
+    ReducedBatch,
+    ReducedSteps,
+    ReducedWindow,
+    measure_reduced,
+    window_size,
+    with_room,
+)
 from ship_geo.degrade import degrade_pair
 from ship_geo.errors import ArgumentError, ProductError
+from ship_geo.nn.inputs import N_GUIDE, N_STREAM
 from ship_geo.ops.resample import degrade, upsample
+from ship_geo.scene import open_scene
 
 PATCH = 12
 SIZE = {4: 352, 2: 176}  # PAN pixels of a scene; windows take 304 and 136
@@ -34,6 +45,16 @@ def one_thread():
 def small_statistics(monkeypatch):
     """Let windows for statistics fit into tiny scenes."""
     monkeypatch.setattr(reduced, "STATS_PATCH", 24)
+
+
+@pytest.fixture
+def in_place(monkeypatch):
+    """Take all bands to lie on PAN: labels are noise, and moved ones could not be read any more."""
+
+    def nominal(_parts, gnyq_ms, _ratio):
+        return tuple(BandView(0.0, 0.0, gain, 1.0) for gain in gnyq_ms)
+
+    monkeypatch.setattr(reduced, "fit_views", nominal)
 
 
 def labelled(n_band: int, size: int, first: int = 1) -> np.ndarray:
@@ -93,6 +114,7 @@ def test_same_seed_and_step_give_the_same_bytes_in_any_order(write_pair, tmp_pat
         one[5]
 
 
+@pytest.mark.usefixtures("in_place")
 @pytest.mark.parametrize("ratio", [2, 4])
 def test_reference_is_a_turned_piece_of_the_file(write_pair, tmp_path, ratio):
     pair = write_labelled(write_pair, tmp_path, ratio)
@@ -100,8 +122,8 @@ def test_reference_is_a_turned_piece_of_the_file(write_pair, tmp_path, ratio):
     corners, turns, orders = set(), set(), set()
     for batch in (steps[index] for index in range(6)):
         assert batch.ref.shape == (2, 4, PATCH, PATCH)
-        assert batch.ms_stream.shape == (2, 20, PATCH, PATCH)
-        assert batch.guide_stream.shape == (2, 2, PATCH, PATCH)
+        assert batch.ms_stream.shape == (2, N_STREAM * 4, PATCH, PATCH)
+        assert batch.guide_stream.shape == (2, N_GUIDE, PATCH, PATCH)
         assert batch.ref.dtype == batch.ms_stream.dtype == torch.float32
         for ref in in_dn(batch):
             bands, corner, turn = place_of(pair.ms_values, ref)
@@ -144,6 +166,7 @@ def test_window_is_what_the_degraded_scene_shows_there(write_pair, tmp_path, rat
         torch.testing.assert_close(got, expected[inner], atol=0.01, rtol=0)
 
 
+@pytest.mark.usefixtures("in_place")
 @pytest.mark.parametrize(("ratio", "offset"), [(2, (-0.5, -0.5)), (4, (0.37, 1.6)), (4, (-3, 2)), (1.994, (0, 0.2))])
 def test_phases_off_the_lattice_leave_whole_patches(write_pair, tmp_path, ratio, offset):
     n_ms = 100
@@ -186,8 +209,7 @@ def test_statistics_are_those_of_the_whole_scene(write_pair, tmp_path):
     np.testing.assert_allclose(stats.moments.mean[:4], pair.ms_values.mean(axis=(1, 2)), rtol=0.01)
     assert stats.moments.count == (96 - 2 * 4) ** 2  # all but the rim of degraded pixels that see beyond the scene
     assert stats.roles == dataset.scenes[0].sensor.roles
-    assert stats.coarse is not None
-    assert stats.coarse.count == (24 - 2) ** 2
+    assert len(stats.views) == 4
     for n in range(3):
         expected = np.sort(stats.moments.mean[:4])
         np.testing.assert_allclose(np.sort(batch.statistics.ms_mean[n].flatten().numpy()), expected, rtol=1e-6)
@@ -209,6 +231,7 @@ def test_large_scenes_are_sampled_and_measured_once(write_pair, tmp_path, monkey
     assert read.count(PATCH) == 6
 
 
+@pytest.mark.usefixtures("in_place")
 @pytest.mark.parametrize("n_band", [1, 3])
 def test_short_groups_repeat_their_last_band(write_pair, tmp_path, n_band):
     pair = write_labelled(write_pair, tmp_path, 2, n_band)
@@ -223,6 +246,7 @@ def test_short_groups_repeat_their_last_band(write_pair, tmp_path, n_band):
     assert len(last) == min(n_band, 3)
 
 
+@pytest.mark.usefixtures("in_place")
 def test_groups_of_many_bands_are_drawn_without_repetition(write_pair, tmp_path):
     pair = write_labelled(write_pair, tmp_path, 2, 8)
     batch = ReducedSteps(ScenePairDataset(tmp_path), 1, 6, PATCH, 0)[0]
@@ -258,6 +282,7 @@ def holed(ratio: int, hole: int) -> tuple[np.ndarray, np.ndarray]:
     return ms, pan
 
 
+@pytest.mark.usefixtures("in_place")
 def test_invalid_pixels_ask_for_the_upsampled_ms_whatever_value_marks_them(write_pair, tmp_path):
     batches = []
     for hole in (0, 65535):
@@ -298,6 +323,7 @@ def test_scenes_without_valid_pixels_are_named(write_pair, tmp_path, monkeypatch
         steps.scene_stats(0)
 
 
+@pytest.mark.usefixtures("in_place")
 def test_batches_have_one_ratio_and_all_scenes_with_room_come_up(write_pair, tmp_path):
     fine = write_labelled(write_pair, tmp_path, 2, first=1, stem="fine")
     other = write_labelled(write_pair, tmp_path, 2, first=31001, stem="other")
@@ -360,16 +386,68 @@ def test_batch_travels_through_loader_and_trainer_and_is_learnt_from_as_it_is(wr
     assert isinstance(batch, ReducedBatch)
     assert torch.equal(batch.statistics.haze, steps[0].statistics.haze)
     torch.manual_seed(0)
-    config = ShipPlusPlusConfig(n_band=4, n_in=20, n_guide=2, n_feature=4, n_order=2, n_stage=1)
+    config = ShipPlusPlusConfig(n_band=4, n_in=N_STREAM * 4, n_guide=N_GUIDE, n_feature=4, n_order=2, n_stage=1)
     task = PansharpeningTask(config, SimulationConfig(), Schedule())
     logged = {}
-    task.log = lambda name, value, batch_size: logged.update({name: (float(value.detach()), batch_size)})
+    task.log = lambda name, value, batch_size, **_: logged.update({name: (float(value.detach()), batch_size)})
     loss = task.training_step(batch, 0)
     loss.backward()
     assert any(bool(parameter.grad.any()) for parameter in task.parameters() if parameter.grad is not None)
     with torch.no_grad():
         task.validation_step(batch, 0)
-        expected = float(pansharpening_loss(task(batch.ms_stream, batch.guide_stream), batch.ref))
+        units = batch.statistics.ms_mean, batch.statistics.ms_std
+        expected = float(pansharpening_loss(task(batch.ms_stream, batch.guide_stream), batch.ref, units))
     assert logged["train/loss"] == (pytest.approx(expected, rel=1e-5), 2)
-    assert logged["val/loss"] == (pytest.approx(expected, rel=1e-5), 2)
-    assert logged["val/rmse_ratio"][0] > 0
+    assert logged["val_scenes/loss"] == (pytest.approx(expected, rel=1e-5), 2)
+    assert logged["val_scenes/rmse_ratio"][0] > 0
+
+
+def test_pooled_steps_are_those_of_the_parts_drawn_by_their_room(write_pair, tmp_path: Path):
+    write_pair(tmp_path / "small", (136, 136), ratio=2)
+    write_pair(tmp_path / "large", (560, 272), ratio=2, crs="EPSG:32632", pan_crs="EPSG:32632")
+    small, large = (ReducedSteps(ScenePairDataset(tmp_path / name), 60, 1, PATCH, 5) for name in ("small", "large"))
+    assert large.room == 8 * small.room == 8
+    pooled = PooledSteps([small, large], seed=1)
+    assert len(pooled) == 60
+    chosen = []
+    for part in (small, large):
+        part.__class__ = type("Watched", (ReducedSteps,), {"__getitem__": lambda self, step: (self, step)})
+    for step in range(60):
+        part, index = pooled[step]
+        assert index == step
+        chosen.append(part is large)
+    assert chosen == [pooled[step][0] is large for step in range(60)]
+    assert 44 <= sum(chosen) <= 59  # 53.3 expected, 3 standard deviations
+
+
+def test_pool_of_unequal_or_no_parts_is_refused(write_pair, tmp_path: Path):
+    write_pair(tmp_path, (136, 136), ratio=2)
+    dataset = ScenePairDataset(tmp_path)
+    with pytest.raises(ArgumentError, match=r"steps of one length are pooled, got lengths \[1, 2\]"):
+        PooledSteps([ReducedSteps(dataset, n, 1, PATCH, 0) for n in (1, 2)], 0)
+    with pytest.raises(ArgumentError, match=r"got lengths \[\]"):
+        PooledSteps([], 0)
+
+
+def test_scenes_alone_make_all_steps(write_pair, tmp_path: Path):
+    write_pair(tmp_path, (136, 136), ratio=2)
+    steps = ReducedSteps(ScenePairDataset(tmp_path), 2, 1, PATCH, 0)
+    mixed = MixedSteps(None, [steps], 1.0, 0)
+    assert len(mixed) == 2
+    assert torch.equal(mixed[1].ref, steps[1].ref)
+    with pytest.raises(ArgumentError, match=r"share 0\.5"):
+        MixedSteps(None, [steps], 0.5, 0)
+
+
+def test_scenes_that_are_too_small_are_left_out(write_pair, tmp_path: Path):
+    write_pair(tmp_path / "small", (120, 160), ratio=2)
+    write_pair(tmp_path / "large", (136, 160), ratio=2)
+    small, large = (open_scene(tmp_path / name) for name in ("small", "large"))
+    with pytest.warns(UserWarning, match=r"too small is left out: .* got town \(120, 160\)"):
+        assert with_room([small, large], PATCH) == [large]
+    with (
+        pytest.warns(UserWarning, match="too small"),
+        pytest.raises(ArgumentError, match=f"room for a patch of {PATCH} MS pixels"),
+    ):
+        with_room([small], PATCH)
+    assert with_room([], PATCH) == []

@@ -22,9 +22,10 @@ from ship_geo.data.simulation import (
     gaussian_filter,
     simulate,
 )
-from ship_geo.nn.inputs import N_STREAM, BandStatistics
+from ship_geo.nn.inputs import N_DETAIL, N_GUIDE, N_STREAM, BandStatistics
 from ship_geo.ops.mtf import mtf_sigma
 from ship_geo.ops.resample import degrade, upsample
+from ship_geo.ops.sharpness import detail_energy, sharpness
 
 CLEAN = SimulationConfig(
     gnyq=(0.3, 0.3),
@@ -37,7 +38,13 @@ CLEAN = SimulationConfig(
     noise=0.0,
     haze=0.0,
     repeat=0.0,
+    nir_blind=0.0,
+    crispness=0.0,
 )
+
+
+BLUR = torch.full((1, 1, 1, 1), 0.5)
+"""Told to the network; no other statistic depends on it."""
 
 
 def chips(n: int, size: int, band: int = 4) -> Tensor:
@@ -85,8 +92,8 @@ def test_global_random_numbers_are_neither_read_nor_written() -> None:
 def test_streams_have_their_channels_and_lose_the_margin(ratio: int) -> None:
     batch = run(only(ratio), n=2)
     inner = 96 - 2 * MARGIN
-    assert batch.ms_stream.shape == (2, 20, inner, inner)
-    assert batch.guide_stream.shape == (2, 2, inner, inner)
+    assert batch.ms_stream.shape == (2, N_STREAM * 4, inner, inner)
+    assert batch.guide_stream.shape == (2, N_GUIDE, inner, inner)
     assert batch.ref.shape == (2, 4, inner, inner)
 
 
@@ -137,7 +144,7 @@ def test_each_nuisance_changes_the_pair() -> None:
         {"noise": 0.1},
         {"haze": 1.0},
         {"ref_blur": 2.0},
-        {"pan_blur": 2.0},
+        {"pan_blur": 20.0},
         {"gnyq_error": 0.05},
         {"repeat": 1.0},
     ):
@@ -164,13 +171,17 @@ def test_statistics_are_moments_over_the_pixels_of_each_sample() -> None:
     generator = torch.Generator().manual_seed(0)
     ms_up, pan_low = (torch.rand(2, 3, 20, 16, generator=generator).double() for _ in range(2))
     pan = torch.rand(2, 1, 20, 16, generator=generator).double()
-    s, *_ = band_statistics(ms_up, pan, pan_low)
+    blur = torch.full((2, 3, 1, 1), 0.5)
+    s, *_ = band_statistics(ms_up, pan, pan_low, blur)
+    assert s.blur is blur
+    told = sharpness(detail_energy(pan[:, 0]).mean((-2, -1)))
+    torch.testing.assert_close(s.sharpness.flatten(), told)
     for n in range(2):
         for band in range(3):
             table = torch.stack([ms_up[n, band].flatten(), pan[n, 0].flatten(), pan_low[n, band].flatten()])
             covariance = torch.cov(table)
             assert float(s.ms_mean[n, band]) == pytest.approx(float(table[0].mean()))
-            assert float(s.pan_low_std[n, band]) == pytest.approx(math.sqrt(float(covariance[2, 2])))
+            assert float(s.low_gain[n, band]) == pytest.approx(float(covariance[0, 2] / covariance[2, 2]))
             if covariance[1, 2] > 0.01:
                 assert float(s.gain[n, band]) == pytest.approx(float(covariance[0, 1] / covariance[1, 2]), rel=1e-2)
 
@@ -178,15 +189,15 @@ def test_statistics_are_moments_over_the_pixels_of_each_sample() -> None:
 def test_gain_of_a_band_that_is_pan_is_the_ratio_of_covariances() -> None:
     pan = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
     pan_low = upsample(degrade(pan, (16, 16), (4.0, 4.0), (0.0, 0.0), (0.3,)), (64, 64), (4.0, 4.0), (0.0, 0.0))
-    assert float(band_statistics(pan_low, pan, pan_low)[0].gain) == pytest.approx(1, rel=1e-5)
-    assert float(band_statistics(3 * pan_low + 5, pan, pan_low)[0].gain) == pytest.approx(3, rel=1e-4)
+    assert float(band_statistics(pan_low, pan, pan_low, BLUR)[0].gain) == pytest.approx(1, rel=1e-5)
+    assert float(band_statistics(3 * pan_low + 5, pan, pan_low, BLUR)[0].gain) == pytest.approx(3, rel=1e-4)
 
 
 def test_intensity_and_its_gains_are_those_of_least_squares() -> None:
     generator = torch.Generator().manual_seed(0)
     ms_up = torch.rand(2, 3, 20, 16, generator=generator)
     pan = (0.5 * ms_up[:, [0]] + 0.2 * ms_up[:, [2]] + 0.05 * torch.rand(2, 1, 20, 16, generator=generator)) + 1
-    s, intensity, weight = band_statistics(ms_up, pan, pan.expand(-1, 3, -1, -1))
+    s, intensity, weight = band_statistics(ms_up, pan, pan.expand(-1, 3, -1, -1), BLUR)
     for n in range(2):
         table = ms_up[n].flatten(1).double().numpy()
         design = np.vstack([table, np.ones(table.shape[1])])
@@ -200,7 +211,7 @@ def test_intensity_and_its_gains_are_those_of_least_squares() -> None:
 
 def test_repeated_band_shares_its_weight() -> None:
     ms_up = torch.rand(1, 3, 20, 16, generator=torch.Generator().manual_seed(0))[:, [0, 1, 1]]
-    _, _, weight = band_statistics(ms_up, ms_up[:, [1]], ms_up[:, [1]].expand(-1, 3, -1, -1))
+    _, _, weight = band_statistics(ms_up, ms_up[:, [1]], ms_up[:, [1]].expand(-1, 3, -1, -1), BLUR)
     assert weight.flatten().tolist() == pytest.approx([0, 0.5, 0.5], abs=1e-3)
 
 
@@ -209,7 +220,7 @@ def test_haze_is_a_low_quantile_and_the_intensity_there() -> None:
     ms_up = torch.randperm(2000, generator=torch.Generator().manual_seed(0)).reshape(1, 1, 40, 50) / 2000
     ms_up = torch.cat([ms_up, 0.5 + 0.25 * ms_up.flip(-1)], 1)
     pan = 0.3 * ms_up[:, :1] + 0.5 * ms_up[:, 1:] + 2
-    s, _, weight = band_statistics(ms_up, pan, pan.expand(-1, 2, -1, -1))
+    s, _, weight = band_statistics(ms_up, pan, pan.expand(-1, 2, -1, -1), BLUR)
     assert 0 <= float(s.haze[0, 0]) <= 0.02
     assert 0.5 <= float(s.haze[0, 1]) <= 0.505
     assert weight.flatten().tolist() == pytest.approx([0.3, 0.5], abs=1e-3)
@@ -221,7 +232,7 @@ def own_statistics() -> tuple[BandStatistics, Tensor]:
     """Statistics and weights of some regions of four bands."""
     ms_up = chips(6, 32).float() / 256
     pan = ms_up.mean(1, keepdim=True) + 0.1
-    s, _, weight = band_statistics(ms_up, pan, pan.expand(-1, 4, -1, -1))
+    s, _, weight = band_statistics(ms_up, pan, pan.expand(-1, 4, -1, -1), BLUR)
     return s, weight
 
 
@@ -233,7 +244,7 @@ def test_statistics_on_their_way_to_the_scene_stay_those_of_one_intensity() -> N
     share = (s.ms_mean - own.ms_mean) / (step * own.ms_std)
     torch.testing.assert_close(share, share.mean(1, keepdim=True).expand_as(share), atol=1e-4, rtol=1e-4)
     assert bool(((share > 0) & (share < 1)).all())
-    for moved, before in ((s.ms_std, own.ms_std), (s.pan_std, own.pan_std), (s.pan_low_std, own.pan_low_std)):
+    for moved, before in ((s.ms_std, own.ms_std), (s.pan_std, own.pan_std)):
         torch.testing.assert_close(moved / before, 3 ** share[:, : moved.shape[1]], atol=1e-4, rtol=1e-4)
     # what the bands' means move, the intensity's mean does; what their haze moves, its haze does
     brighter = (weight * (s.ms_mean - own.ms_mean)).sum(1, keepdim=True)
@@ -244,6 +255,8 @@ def test_statistics_on_their_way_to_the_scene_stay_those_of_one_intensity() -> N
     assert bool((s.haze < own.haze).all())
     jitter = s.gain / own.gain
     torch.testing.assert_close(s.intensity_gain / own.intensity_gain, jitter, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(s.low_gain / own.low_gain, jitter, atol=1e-4, rtol=1e-4)
+    assert s.blur is own.blur
     assert bool(((jitter > 0.5) & (jitter < 2)).all())
 
 
@@ -305,7 +318,7 @@ def test_radius_holds_the_widest_kernel() -> None:
     assert math.erfc(reach / widest / math.sqrt(2)) < 2e-3
 
 
-@pytest.mark.parametrize("detail", range(1, N_STREAM))
+@pytest.mark.parametrize("detail", range(1, N_DETAIL + 1))
 def test_details_the_network_reads_predict_what_ms_lacks(detail: int) -> None:
     batch = run(only(4, hidden=0.0, cover=0.0), seed=1, size=128)
     missing, guess = batch.ref - batch.ms_stream[:, :4], batch.ms_stream[:, 4 * detail : 4 * detail + 4]

@@ -263,7 +263,7 @@ def test_description_that_is_no_table_is_refused(path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("entry", "value", "what"),
     [
-        ("kind", "ResNet", "one of Ship, ShipPlusPlus, got 'ResNet'"),
+        ("kind", "ResNet", "one of Ship, ShipPlusPlus, ShipSharpening, got 'ResNet'"),
         ("kind", ["Ship"], "kind .* must be a str"),
         ("window", -5, "window must be positive"),
         ("window", 10**30, "window must be positive"),

@@ -12,12 +12,28 @@ from torch import Tensor
 
 from ship_geo.baselines import get_method
 from ship_geo.data.simulation import band_statistics
-from ship_geo.nn.inputs import FLOOR, LIMIT, N_GUIDE, N_STREAM, BandStatistics, network_streams
+from ship_geo.nn.inputs import (
+    BLUR,
+    BLUR_SPREAD,
+    FLOOR,
+    LIMIT,
+    N_DETAIL,
+    N_GUIDE,
+    N_STREAM,
+    SHARPNESS,
+    SHARPNESS_SPREAD,
+    BandStatistics,
+    network_streams,
+)
 from ship_geo.ops.moments import Moments
+from ship_geo.ops.sharpness import detail_energy
+from ship_geo.ops.views import BandView, blur_of
 from ship_geo.stats import SAMPLE_SIZE, SceneStats, WindowStats
 
 FS, HPM, GSA, BT_H = (slice(3 * k, 3 * k + 3) for k in (1, 2, 3, 4))
 """Channels of the details of three bands."""
+
+VIEWS = tuple(BandView(0.0, 0.0, gain, 1.0) for gain in (0.25, 0.3, 0.35))
 
 
 def column(*values: float) -> Tensor:
@@ -31,11 +47,13 @@ def plain_statistics() -> BandStatistics:
         pan_mean=column(300),
         pan_std=column(30),
         pan_low_mean=column(300, 300),
-        pan_low_std=column(25, 20),
+        low_gain=column(0.4, 1),
         gain=column(0.5, 2),
         intensity_gain=column(0.3, 0.8),
         haze=column(60, 120),
         intensity_haze=column(220),
+        blur=column(0.6, 0.45),
+        sharpness=column(-0.5),
     )
 
 
@@ -80,8 +98,11 @@ def measured(ms_up: Tensor, pan: Tensor, pan_low: Tensor, n_window: int = 2) -> 
     for window in zip(*(part.chunk(n_window, 1) for part in (ms_up, pan, pan_low)), strict=True):
         values = torch.cat(window).flatten(1).numpy()
         sample = values[:3, :: -(-values.shape[1] // SAMPLE_SIZE)]
-        parts.append(WindowStats(Moments.from_samples(values), float(values[:3].max()), values.shape[1], sample))
-    return SceneStats.merged(parts)
+        energy = detail_energy(window[1][0].double()).sum((1, 2)).numpy()
+        parts.append(
+            WindowStats(Moments.from_samples(values), float(values[:3].max()), values.shape[1], sample, energy)
+        )
+    return SceneStats.merged(parts, views=VIEWS)
 
 
 def scene(shape: tuple[int, int] = (20, 24), *, explained: bool = False) -> Scene:
@@ -107,16 +128,16 @@ def test_streams_have_the_stated_channels() -> None:
 def test_one_pixel_has_its_closed_form() -> None:
     pixel = column(120, 180), column(345), column(320, 330), column(310)
     ms_stream, guide_stream = network_streams(*pixel, plain_statistics())
-    # the low-passed PAN matched to MS has its mean and standard deviation
-    matched = (100 + 20 * 10 / 25, 200 + 30 * 20 / 20)
+    # the low-passed PAN is matched to MS by regression
+    matched = (100 + 20 * 0.4, 200 + 30 * 1.0)
     modulation = (120 * 25 * 0.4 / matched[0] / 10, 180 * 15 * 1.0 / matched[1] / 20)
     unexplained = 345 - 310
     substitution = (0.3 * unexplained / 10, 0.8 * unexplained / 20)
     clear = 310 - 220
     dehazed = ((120 - 60) * unexplained / clear / 10, (180 - 120) * unexplained / clear / 20)
-    expected = [2.0, -1.0, 1.25, 1.5, *modulation, *substitution, *dehazed]
+    expected = [2.0, -1.0, 1.25, 1.5, *modulation, *substitution, *dehazed, 1.0, -0.5]
     assert ms_stream.flatten().tolist() == pytest.approx(expected)
-    assert guide_stream.flatten().tolist() == pytest.approx([1.5, 20 / 30])
+    assert guide_stream.flatten().tolist() == pytest.approx([1.5, 20 / 30, -0.5])
 
 
 def test_skip_comes_first_and_is_the_standardised_ms() -> None:
@@ -126,7 +147,7 @@ def test_skip_comes_first_and_is_the_standardised_ms() -> None:
     torch.testing.assert_close(ms_stream[:, :2] * s.ms_std + s.ms_mean, ms_up)
 
 
-@pytest.mark.parametrize(("name", "channels"), [("mtf-glp-fs", FS), ("mtf-glp-hpm", HPM), ("gsa", GSA)])
+@pytest.mark.parametrize(("name", "channels"), [("mtf-glp-fs", FS), ("gsa", GSA)])
 def test_detail_is_what_the_classical_method_adds(name: str, channels: slice) -> None:
     made, method = scene(), get_method(name)
     fused = method.apply(made.ms_up, made.pan, made.pan_low, method.fit(made.stats))
@@ -134,6 +155,30 @@ def test_detail_is_what_the_classical_method_adds(name: str, channels: slice) ->
     assert float(added.std()) > 3
     # the regression of the intensity has a ridge here and none there
     torch.testing.assert_close(made.detail(channels), added, atol=0.02, rtol=0)
+
+
+def test_second_detail_is_the_modulation_by_regressed_pan() -> None:
+    made = scene()
+    bands, pan, low = (part.double().flatten(1).numpy() for part in (made.ms_up, made.pan, made.pan_low))
+    for band in range(3):
+        slope, offset = np.polyfit(low[band], bands[band], 1)
+        matched = slope * low[band] + offset
+        # MTF-GLP-HPM-R: ms_up * (matched PAN / matched low PAN), both by the same line
+        fused = bands[band] * (slope * pan[0] + offset) / matched
+        added = torch.from_numpy(fused - bands[band]).float().reshape(made.ms_up[band].shape)
+        assert float(added.std()) > 3
+        torch.testing.assert_close(made.detail(HPM)[band], added, atol=0.02, rtol=0)
+
+
+def test_planes_tell_blur_and_sharpness_within_three_spreads() -> None:
+    s = dataclasses.replace(plain_statistics(), blur=column(BLUR + BLUR_SPREAD, 9), sharpness=column(-9.0))
+    ms_stream, guide_stream = network_streams(*images(), s)
+    torch.testing.assert_close(ms_stream[:, 10], torch.ones_like(ms_stream[:, 10]))
+    assert bool((ms_stream[:, 11] == 3).all())
+    assert bool((guide_stream[:, 2] == -3).all())
+    s = dataclasses.replace(s, sharpness=column(SHARPNESS + 2 * SHARPNESS_SPREAD))
+    _, guide_stream = network_streams(*images(), s)
+    torch.testing.assert_close(guide_stream[:, 2], torch.full_like(guide_stream[:, 2], 2.0))
 
 
 def test_last_detail_is_that_of_bth_where_the_bands_explain_pan() -> None:
@@ -158,7 +203,7 @@ def test_last_detail_of_a_dark_pixel_divides_by_the_floor() -> None:
     pixel = column(70, 110), column(260), column(255, 255), column(222)  # 2 above the intensity of the haze
     ms_stream, _ = network_streams(*pixel, plain_statistics())
     floor = 0.2 * (300 - 220) + 0.05 * 30
-    assert ms_stream[0, 8:].flatten().tolist() == pytest.approx([10 * 38 / floor / 10, 0.0])
+    assert ms_stream[0, 8:10].flatten().tolist() == pytest.approx([10 * 38 / floor / 10, 0.0])
 
 
 def test_details_vanish_where_pan_equals_its_low_pass_or_intensity() -> None:
@@ -166,25 +211,30 @@ def test_details_vanish_where_pan_equals_its_low_pass_or_intensity() -> None:
     same = pan.expand(-1, 2, -1, -1)
     ms_stream, guide_stream = network_streams(ms_up, pan, same, intensity, plain_statistics())
     assert not ms_stream[:, 2:6].any()
-    assert not guide_stream[:, 1:].any()
+    assert not guide_stream[:, 1].any()
     ms_stream, _ = network_streams(ms_up, pan, same, pan, plain_statistics())
-    assert not ms_stream[:, 2:].any()
+    assert not ms_stream[:, 2 : 2 + 2 * N_DETAIL].any()
 
 
 def test_all_details_of_a_band_that_is_pan_are_the_same() -> None:
     # a band that equals the low-passed PAN in mean, spread and value gets pan - pan_low whole
     _, pan, pan_low, _ = images()
     low, one, none = pan_low[:, :1], column(300), column(0)
-    s = BandStatistics(one, column(25), one, column(30), one, column(25), column(1), column(1), none, none)
+    slope, told = column(1), (column(BLUR), column(SHARPNESS))
+    s = BandStatistics(one, column(25), one, column(30), one, slope, slope, slope, none, none, *told)
     ms_stream, _ = network_streams(low, pan, low, low, s)
     for detail in (2, 3, 4):
         torch.testing.assert_close(ms_stream[:, detail], ms_stream[:, 1], atol=1e-5, rtol=1e-5)
 
 
+def is_free_of_unit(name: str) -> bool:
+    return name.endswith("gain") or name in ("blur", "sharpness")
+
+
 @pytest.mark.parametrize("factor", [0.01, 30.0])
 def test_unit_of_the_dn_does_not_matter(factor: float) -> None:
     s = plain_statistics()
-    names = [field.name for field in dataclasses.fields(s) if not field.name.endswith("gain")]
+    names = [field.name for field in dataclasses.fields(s) if not is_free_of_unit(field.name)]
     scaled = dataclasses.replace(s, **{name: factor * getattr(s, name) for name in names})
     expected = network_streams(*images(), s)
     for got, stream in zip(network_streams(*(factor * x for x in images()), scaled), expected, strict=True):
@@ -208,7 +258,8 @@ def test_haze_matters_to_the_last_detail_alone() -> None:
     expected, _ = network_streams(*images(), s)
     got, _ = network_streams(*images(), hazier)
     assert torch.equal(got[:, :8], expected[:, :8])
-    assert not torch.isclose(got[:, 8:], expected[:, 8:]).any()
+    assert not torch.isclose(got[:, 8:10], expected[:, 8:10]).any()
+    assert torch.equal(got[:, 10:], expected[:, 10:])
 
 
 @pytest.mark.parametrize("dn", [0.0, 1e6])
@@ -264,8 +315,10 @@ def test_scene_without_any_contrast_gives_finite_streams() -> None:
     base = scene()
     ms_up, pan, pan_low = (torch.full_like(part, 100.0) for part in (base.ms_up, base.pan, base.pan_low))
     ms_stream, guide_stream = Scene(ms_up, pan, pan_low, measured(ms_up, pan, pan_low)).streams()
-    assert not ms_stream.any()
-    assert not guide_stream.any()
+    assert not ms_stream[: 3 * (1 + N_DETAIL)].any()
+    assert not guide_stream[:2].any()
+    assert bool(torch.isfinite(ms_stream).all())
+    assert bool(torch.isfinite(guide_stream).all())
 
 
 def test_network_reads_in_the_field_what_it_was_trained_on() -> None:
@@ -274,10 +327,11 @@ def test_network_reads_in_the_field_what_it_was_trained_on() -> None:
     made = dataclasses.replace(made, stats=measured(*pixels, n_window=1))  # looks for haze at every eighth pixel, too
     unit = 1 / 1000  # training sees values around one
     parts = tuple(unit * part[None] for part in pixels)
-    trained, intensity, weight = band_statistics(*parts)
+    blur = column(*(blur_of(view.gnyq) for view in VIEWS))
+    trained, intensity, weight = band_statistics(*parts, blur)
     field = made.stats.network_statistics((0, 1, 2))
     for name, value in vars(field).items():
-        factor = 1.0 if name.endswith("gain") else unit
+        factor = 1.0 if is_free_of_unit(name) else unit
         torch.testing.assert_close(factor * value, getattr(trained, name), atol=1e-4, rtol=1e-3, msg=name)
     torch.testing.assert_close(weight.flatten(), torch.from_numpy(made.stats.intensity[0]).float(), atol=1e-3, rtol=0)
     torch.testing.assert_close(unit * made.intensity[None], intensity, atol=1e-4, rtol=0)

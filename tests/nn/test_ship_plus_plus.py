@@ -34,7 +34,7 @@ def without(switch: str) -> ShipPlusPlusConfig:
 
 
 def test_default_network_has_its_stated_size() -> None:
-    assert sum(parameter.numel() for parameter in ShipPlusPlus().parameters()) == 87_604
+    assert sum(parameter.numel() for parameter in ShipPlusPlus().parameters()) == 88_864
 
 
 def test_untrained_network_returns_the_skip_exactly() -> None:

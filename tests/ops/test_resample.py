@@ -16,8 +16,10 @@ from ship_geo.ops.resample import (
     apply_axes,
     axis_decimate,
     axis_interpolate,
+    axis_shift,
     axis_shrink,
     degrade,
+    move,
     ms_centres,
     shrink,
     upsample,
@@ -47,6 +49,7 @@ def test_rows_of_every_matrix_sum_to_one(lattice: tuple[int, int, float, float, 
         axis_decimate(n_ms, n_pan, ratio, phase, gnyq),
         axis_interpolate(n_pan, n_ms, ratio, phase),
         axis_shrink(n_ms, n_pan, ratio, phase),
+        axis_shift(n_pan, phase),
     )
     for matrix in matrices:
         assert bool(torch.isfinite(matrix).all())
@@ -161,6 +164,58 @@ def test_shrinking_mirrors_the_edge() -> None:
     mirrored = torch.cat([line.flip(0), line, line.flip(0)])
     long = axis_shrink(12, 48, 4.0, 0.0) @ mirrored
     torch.testing.assert_close(axis_shrink(4, 16, 4.0, 0.0) @ line, long[4:8])
+
+
+@pytest.mark.parametrize("shift", [0.3, -0.5, 1.75, -2.1])
+def test_shift_samples_a_ramp_further_on(shift: float) -> None:
+    index = torch.arange(40.0)
+    inside = slice(7, -7)
+    # a windowed sinc keeps lines nearly: its weights sum to one, their centroid is off by less than this
+    torch.testing.assert_close((axis_shift(40, shift) @ index)[inside], (index + shift)[inside], atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("shift", [0, 1, -3, 40])
+def test_whole_shift_is_a_copy_with_the_edge_repeated(shift: int) -> None:
+    line = torch.rand(12, generator=torch.Generator().manual_seed(0))
+    expected = line[(torch.arange(12) + shift).clamp(0, 11)]
+    assert torch.equal(axis_shift(12, float(shift)) @ line, expected)
+
+
+@pytest.mark.parametrize("shift", [0.25, -0.5, 1.6])
+def test_shift_of_a_wave_is_its_phase(shift: float) -> None:
+    index = torch.arange(60, dtype=torch.float64)
+    for frequency in (0.05, 0.15, 0.3):
+        wave = torch.cos(2 * math.pi * frequency * index)
+        expected = torch.cos(2 * math.pi * frequency * (index + shift))
+        moved = axis_shift(60, shift).double() @ wave
+        torch.testing.assert_close(moved[8:-8], expected[8:-8], atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_axes_shorter_than_the_sinc_keep_a_constant(n: int) -> None:
+    torch.testing.assert_close(axis_shift(n, 0.4) @ torch.full((n,), 7.0), torch.full((n,), 7.0))
+
+
+def test_bands_move_by_their_own_rows_and_columns() -> None:
+    values = torch.rand(2, 3, 20, 24, generator=torch.Generator().manual_seed(0))
+    shifts = [(0.0, 0.0), (2.0, -3.0), (-0.4, 0.7)]
+    moved = move(values, shifts)
+    assert torch.equal(moved[:, 0], values[:, 0])
+    assert torch.equal(moved[:, 1, :-2, 3:], values[:, 1, 2:, :-3])
+    expected = axis_shift(20, -0.4) @ values[:, 2] @ axis_shift(24, 0.7).mT
+    torch.testing.assert_close(moved[:, 2], expected)
+
+
+def test_move_back_gives_what_is_not_too_fine_back() -> None:
+    rows, cols = torch.meshgrid(torch.arange(50.0), torch.arange(40.0), indexing="ij")
+    waves = (torch.cos(0.9 * rows + 0.4 * cols), torch.sin(0.2 * rows - 1.1 * cols))
+    values = torch.stack(waves).double()
+    shifts = [(0.45, -1.3), (-0.8, 0.5)]
+    moved = move(values, shifts)
+    back = move(moved, [(-row, -col) for row, col in shifts])
+    inside = np.s_[:, 10:-10, 10:-10]
+    assert float((moved - values)[inside].abs().max()) > 0.5
+    torch.testing.assert_close(back[inside], values[inside], atol=0.02, rtol=0)
 
 
 def test_axes_are_rows_then_columns() -> None:

@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from ship_geo.ops.masks import fill_invalid, ms_mask_on_pan
+from ship_geo.ops.resample import degrade, upsample
+from ship_geo.ops.views import BandView
 from ship_geo.ops.windows import PreparedWindow, prepare_window
 
 HALO = 32
 SIZE = 48
 GAINS = (0.29, 0.35)
+VIEWS = (BandView(0.75, -1.5, 0.2, 1.0), BandView(-0.4, 0.3, 0.45, 1.0))
 
 
 def layout(ratio: float, phase: float) -> tuple[int, float]:
@@ -87,7 +91,11 @@ def test_values_under_invalid_pixels_never_count(noise: tuple[np.ndarray, np.nda
     masks = {"ms_valid": ms_valid, "pan_valid": pan_valid}
     plain = prepare(np.where(ms_valid, ms, 0), np.where(pan_valid, pan, 0), **masks)
     other = prepare(np.where(ms_valid, ms, fill), np.where(pan_valid, pan, fill), **masks)
-    for name in ("ms_up", "pan", "pan_low", "valid"):
+    for name in ("ms_up", "pan", "pan_low", "valid", "ms_placed"):
+        assert torch.equal(getattr(plain, name), getattr(other, name)), name
+    plain = prepare(np.where(ms_valid, ms, 0), np.where(pan_valid, pan, 0), **masks, views=VIEWS)
+    other = prepare(np.where(ms_valid, ms, fill), np.where(pan_valid, pan, fill), **masks, views=VIEWS)
+    for name in ("ms_up", "pan_low", "ms_placed"):
         assert torch.equal(getattr(plain, name), getattr(other, name)), name
 
 
@@ -146,3 +154,78 @@ def test_fill_does_not_depend_on_the_number_of_threads() -> None:
         torch.set_num_threads(before)
     assert all(torch.equal(results[0].pan_low, other.pan_low) for other in results[1:])
     assert all(torch.equal(results[0].pan, other.pan) for other in results[1:])
+
+
+def test_window_without_views_is_plain_interpolation_and_degradation(noise: tuple[np.ndarray, np.ndarray]) -> None:
+    ms, pan = (torch.from_numpy(values.astype(np.float32)) for values in noise)
+    ms_valid, pan_valid = torch.ones(ms.shape[1:], dtype=torch.bool), torch.ones(pan.shape[1:], dtype=torch.bool)
+    ms_valid[3:6, 8:] = False
+    pan_valid[40:60, 40:50] = False
+    masks = {"ms_valid": ms_valid.numpy(), "pan_valid": pan_valid.numpy()}
+    window = prepare(*noise, **masks)
+    filled, full = fill_invalid(ms, ms_valid), fill_invalid(pan, pan_valid)
+    ratio, core = (4.0, 4.0), (-12.0 - HALO,) * 2
+    low = degrade(full, ms.shape[-2:], ratio, (-12.0, -12.0), GAINS)
+    assert torch.equal(window.ms_up, upsample(filled, (SIZE, SIZE), ratio, core))
+    assert torch.equal(window.pan_low, upsample(low, (SIZE, SIZE), ratio, core))
+    assert window.ms_placed is window.ms_up
+    core_valid = pan_valid[HALO:-HALO, HALO:-HALO] & ms_mask_on_pan(ms_valid, (SIZE, SIZE), ratio, core)
+    assert torch.equal(window.valid, core_valid)
+
+
+def test_views_leave_pan_the_mask_and_the_place_of_bands_as_they_are(noise: tuple[np.ndarray, np.ndarray]) -> None:
+    plain, seen = prepare(*noise), prepare(*noise, views=VIEWS)
+    for name in ("pan", "valid", "ms_placed"):
+        assert torch.equal(getattr(plain, name), getattr(seen, name)), name
+    assert torch.equal(seen.ms_placed, plain.ms_up)
+    assert not torch.equal(seen.ms_up, plain.ms_up)
+    nominal = [BandView(0.0, 0.0, gain, 1.0) for gain in GAINS]
+    same = prepare(*noise, views=nominal)
+    for name in ("ms_up", "pan_low"):
+        torch.testing.assert_close(getattr(same, name), getattr(plain, name), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(("ratio", "phase"), [(4.0, 0.0), (2.0, -0.5), (1.995, 0.37)])
+def test_bands_come_to_lie_where_pan_shows_their_ground(ratio: float, phase: float) -> None:
+    n_ms, corner = layout(ratio, phase)
+    pan_at = np.arange(SIZE + 2 * HALO) + 0.5
+    ms_at = corner + ratio * (np.arange(n_ms) + 0.5)
+
+    def ground(rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+        return 1000 + 3 * rows[:, None] - 2 * cols
+
+    pan = ground(pan_at, pan_at)
+    ms = np.stack([ground(ms_at + view.row, ms_at + view.col) for view in VIEWS])
+    window = prepare(ms, pan[None], ratio=(ratio, ratio), phase=(corner, corner), views=VIEWS)
+    core = slice(HALO, HALO + SIZE)
+    for band, view in enumerate(VIEWS):
+        np.testing.assert_allclose(window.ms_up[band], pan[core, core], atol=5e-3)
+        np.testing.assert_allclose(window.pan_low[band], pan[core, core], atol=1e-2)
+        off = 3 * view.row - 2 * view.col
+        np.testing.assert_allclose(window.ms_placed[band], pan[core, core] + off, atol=5e-3)
+
+
+def test_pan_is_blurred_as_each_band_is(noise: tuple[np.ndarray, np.ndarray]) -> None:
+    ms, pan = noise
+    image = torch.from_numpy(pan.astype(np.float32))
+    window = prepare(ms, pan, views=VIEWS)
+    for band, view in enumerate(VIEWS):
+        seen = (-12.0 + view.row, -12.0 + view.col)
+        low = degrade(image, ms.shape[-2:], (4.0, 4.0), seen, (view.gnyq,))
+        expected = upsample(low, (SIZE, SIZE), (4.0, 4.0), (seen[0] - HALO, seen[1] - HALO))
+        torch.testing.assert_close(window.pan_low[[band]], expected, atol=1e-3, rtol=0)
+
+
+def test_halo_is_wide_enough_for_bands_that_are_moved() -> None:
+    rng = np.random.default_rng(0)
+    ms, pan = rng.uniform(0, 2000, (2, 50, 50)), rng.uniform(0, 2000, (1, 200, 200))
+    far = (BandView(1.6, -1.6, 0.12, 1.0), BandView(-1.6, 1.6, 0.12, 1.0))  # as far as bands are ever moved
+    wide = prepare(ms, pan, phase=(0.0, 0.0), halo=60, views=far)
+    near = prepare(ms[:, 7:-7, 7:-7], pan[:, 28:-28, 28:-28], phase=(0.0, 0.0), halo=32, views=far)
+    for name in ("ms_up", "pan_low"):
+        np.testing.assert_allclose(getattr(wide, name), getattr(near, name), atol=2e-3)
+
+
+def test_views_are_those_of_all_bands(noise: tuple[np.ndarray, np.ndarray]) -> None:
+    with pytest.raises(ValueError, match=r"zip\(\)"):
+        prepare(*noise, views=VIEWS[:1])

@@ -56,5 +56,5 @@ def test_receptive_field_is_that_of_the_local_layers(network: ShipPlusPlus) -> N
 def test_figures_are_printed() -> None:
     done = CliRunner().invoke(COST["main"], ["--window", "32"])
     assert done.exit_code == 0, done.output
-    assert "87,604" in done.output
+    assert "88,864" in done.output
     assert "receptive field" in done.output
