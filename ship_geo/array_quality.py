@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ship_geo import metrics
 from ship_geo._typing import PathLike
 from ship_geo.array_pair import Image, open_pair, read_image
-from ship_geo.assessment import MAX_PIXELS, assess_scene
+from ship_geo.assessment.scene import MAX_PIXELS, assess_scene
 from ship_geo.data.reader import ArrayPairReader
 from ship_geo.errors import ArgumentError
 from ship_geo.grids import Grid

@@ -11,9 +11,9 @@ import pytest
 import rioxarray
 import xarray as xr
 
-from ship_geo import assessment
 from ship_geo.api import pansharpen_scene, quality
 from ship_geo.assessment import assess_scene
+from ship_geo.assessment import scene as assessment
 from ship_geo.errors import ArgumentError, ProductError
 from ship_geo.scene import Scene, open_scene
 
