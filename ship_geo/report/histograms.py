@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 N_BIN = 96
 """Bins that are drawn at most."""
 
+Values = NDArray[np.float64]
+
 _RARE = 0.001
 
 
@@ -39,7 +41,9 @@ class Histogram:
     fused: tuple[float, ...]
 
     @classmethod
-    def of(cls, band: str, starts: NDArray[np.float64], ms: NDArray[np.float64], fused: NDArray[np.float64]) -> Histogram:
+    def of(
+        cls, band: str, starts: NDArray[np.float64], ms: NDArray[np.float64], fused: NDArray[np.float64]
+    ) -> Histogram:
         """Merge bins of one width.
 
         Parameters
@@ -77,13 +81,13 @@ def histograms_of(dataset: Any) -> tuple[Histogram, ...]:
     )
 
 
-def _merge(counts: NDArray[np.float64], n_bin: int, step: int) -> NDArray[np.float64]:
+def _merge(counts: Values, n_bin: int, step: int) -> Values:
     padded = np.zeros(n_bin * step)
     kept = counts[: n_bin * step]
     padded[: len(kept)] = kept
-    shares: NDArray[np.float64] = padded.reshape(n_bin, step).sum(1) / max(float(counts.sum()), 1.0)
+    shares: Values = padded.reshape(n_bin, step).sum(1) / max(float(counts.sum()), 1.0)
     return shares
 
 
-def _short(values: NDArray[np.float64]) -> tuple[float, ...]:
+def _short(values: Values) -> tuple[float, ...]:
     return tuple(float(f"{value:.6g}") for value in values)
