@@ -12,7 +12,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ship_geo.api import find_scenes, open_scene, pansharpen, pansharpen_scene, quality
+    from ship_geo.api import assess, find_scenes, open_scene, pansharpen, pansharpen_scene, quality
+    from ship_geo.assessment import Assessment
     from ship_geo.errors import (
         ArgumentError,
         CheckpointError,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _MODULE_OF = {
     "ArgumentError": "ship_geo.errors",
+    "Assessment": "ship_geo.assessment",
     "CheckpointError": "ship_geo.errors",
     "GridError": "ship_geo.errors",
     "OutputError": "ship_geo.errors",
@@ -40,6 +42,7 @@ _MODULE_OF = {
     "ShipGeoError": "ship_geo.errors",
     "ShipPlusPlus": "ship_geo.nn",
     "ShipPlusPlus_Weights": "ship_geo.nn.weights",
+    "assess": "ship_geo.api",
     "find_scenes": "ship_geo.api",
     "find_sensor": "ship_geo.sensors",
     "open_scene": "ship_geo.api",
@@ -50,6 +53,7 @@ _MODULE_OF = {
 
 __all__ = [
     "ArgumentError",
+    "Assessment",
     "CheckpointError",
     "GridError",
     "OutputError",
@@ -61,6 +65,7 @@ __all__ = [
     "ShipPlusPlus",
     "ShipPlusPlus_Weights",
     "__version__",
+    "assess",
     "find_scenes",
     "find_sensor",
     "open_scene",

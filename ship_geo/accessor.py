@@ -9,6 +9,7 @@ surprise: it belongs to MS when an image is sharpened, and to the sharpened imag
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
@@ -16,6 +17,7 @@ import xarray as xr
 from ship_geo._typing import PathLike
 
 if TYPE_CHECKING:
+    from ship_geo.assessment import Assessment
     from ship_geo.sensors import Sensor
 
 __all__ = ["ShipGeoAccessor"]
@@ -87,16 +89,15 @@ class ShipGeoAccessor:
             chunks=chunks,
         )
 
-    def quality(
+    def assess(
         self,
         *,
         ms: Raster | PathLike | Sequence[PathLike],
         pan: Raster | PathLike,
         ref: Raster | PathLike | None = None,
-        sensor: str | Sensor | None = None,
-        bands: Sequence[str] | None = None,
-    ) -> dict[str, float]:
-        """Judge this sharpened image; computes it.
+        **arguments: Any,
+    ) -> Assessment:
+        """Judge this sharpened image per tile, per band and in total; computes it block by block.
 
         Parameters
         ----------
@@ -104,19 +105,25 @@ class ShipGeoAccessor:
             The pair that it was made from: both arrays, or both files.
         ref
             A reference on the grid of this image, where one exists.
-        sensor, bands
-            As in `ship_geo.pansharpen`.
+        **arguments
+            As in `ship_geo.assess`: ``sensor``, ``bands``, ``baselines``, ``tile``, ``border``, ``peak``.
 
         Returns
         -------
-        dict of str to float
-            See `ship_geo.quality`.
+        Assessment
+            See `ship_geo.assess`.
 
         Raises
         ------
         ArgumentError
-            When this image is not on the output grid of the pair, or is too large.
+            When this image is not on the output grid of the pair.
         """
-        from ship_geo.array_quality import assess_arrays
+        from ship_geo.assessment import Options, assess_images  # loads torch
 
-        return assess_arrays(self._image, ms=ms, pan=pan, ref=ref, sensor=sensor, bands=bands)
+        names = {field.name for field in fields(Options)} & arguments.keys()
+        options = Options(**{name: arguments.pop(name) for name in names})
+        return assess_images(self._image, ms=ms, pan=pan, ref=ref, options=options, **arguments)
+
+    def quality(self, *, ms: Any, pan: Any, ref: Any = None, **arguments: Any) -> dict[str, float]:
+        """Judge this sharpened image by its totals alone; see `assess` and `ship_geo.quality`."""
+        return self.assess(ms=ms, pan=pan, ref=ref, **arguments).totals

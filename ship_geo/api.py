@@ -20,7 +20,7 @@ import ship_geo.accessor  # noqa: F401  registers .ship_geo of xarray
 from ship_geo._typing import PathLike
 from ship_geo.alignment import register_scene
 from ship_geo.arrays import sharpen_arrays
-from ship_geo.assessment import assess_scene
+from ship_geo.assessment import Assessment, Options, assess_images
 from ship_geo.baselines.registry import METHODS
 from ship_geo.budget import Budget, forecast
 from ship_geo.catalog import find_scenes
@@ -36,7 +36,16 @@ from ship_geo.scene import Scene, SceneOptions, open_scene
 from ship_geo.sensors import Sensor
 from ship_geo.writer import OutputProfile, Staging, check_output
 
-__all__ = ["find_scenes", "list_models", "open_scene", "pansharpen", "pansharpen_scene", "plan_scene", "quality"]
+__all__ = [
+    "assess",
+    "find_scenes",
+    "list_models",
+    "open_scene",
+    "pansharpen",
+    "pansharpen_scene",
+    "plan_scene",
+    "quality",
+]
 
 
 def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
@@ -316,41 +325,100 @@ def plan_scene(  # noqa: PLR0913  the arguments of `pansharpen_scene`
     }
 
 
-def quality(
-    fused: PathLike | xr.DataArray,
+def assess(  # noqa: PLR0913  images, what is known of them, and options by keyword
+    fused: PathLike | xr.DataArray | xr.Dataset,
+    source: PathLike | Scene | None = None,
     *,
-    ms: PathLike | Sequence[PathLike],
-    pan: PathLike,
-    ref: PathLike | xr.DataArray | None = None,
+    ms: PathLike | Sequence[PathLike] | xr.DataArray | xr.Dataset | None = None,
+    pan: PathLike | xr.DataArray | xr.Dataset | None = None,
+    ref: PathLike | xr.DataArray | xr.Dataset | None = None,
     sensor: str | Sensor | None = None,
     bands: Sequence[str] | None = None,
+    baselines: Sequence[str] = (),
+    tile: int | str = "auto",
+    border: int | tuple[int, int] = 0,
+    peak: float | None = None,
+    progress: bool = False,
     **opening: Unpack[SceneOptions],
-) -> dict[str, float]:
-    """Judge a sharpened scene.
+) -> Assessment:
+    """Judge a sharpened scene of any size, per tile, per band and in total.
+
+    The scene is read once, block by block; memory depends on the block and not on the scene.
 
     Parameters
     ----------
     fused
-        The result, a path or an array, on the output grid of the pair.
+        The result, a path or an array (lazy or not), on the output grid of the pair. DN, as they were written.
+    source
+        The delivery that it was made from, as in `pansharpen_scene`, or an opened `Scene`.
     ms, pan
-        The pair it was made from.
+        The pair itself, instead of `source`: both files, or both arrays.
     ref
-        A reference on the same grid, where one exists.
+        A reference on the grid of the result, where one exists.
     sensor, bands, **opening
         As in `pansharpen_scene`.
+    baselines
+        Names of classical methods to compare with, see `list_models`; they are made block by block in the same pass
+        and not written.
+    tile
+        Rows and columns of a tile of the map, a multiple of 32 pixels up to 1024, or ``"auto"``. Totals do not depend
+        on it.
+    border
+        Pixels to cut off each side before anything is counted, or (leading, trailing); published tables at reduced
+        resolution cut (20, 21).
+    peak
+        Largest value for PSNR and SSIM, DN; ``2**bits - 1`` of the sensor by default.
+    progress
+        Show progress on the standard error.
 
     Returns
     -------
-    dict of str to float
-        With `ref`: sam (degrees), ergas, q2n, q, psnr (dB), rmse, cc, ssim and others. Always: d_lambda, d_s, qnr,
-        d_lambda_k, hqnr. See `ship_geo.metrics`.
+    Assessment
+        ``.totals``, ``.comparison``, ``.dataset`` (per tile and band), ``.to_json()``, ``.to_html()``, ``.plot()``.
+
+    Warns
+    -----
+    UserWarning
+        When an index had nothing to count; it is NaN.
 
     Raises
     ------
     ArgumentError
-        When the result is not on the grid of the pair.
+        When the result is not on the grid of the pair, or an argument cannot work.
+    ProductError
+        When a file is missing or damaged.
+
+    Examples
+    --------
+    >>> import ship_geo  # doctest: +SKIP
+    >>> judged = ship_geo.assess("fused.tif", "delivery/", baselines=("exp", "mtf-glp-fs"))  # doctest: +SKIP
+    >>> judged.totals["hqnr"], judged.comparison["exp"]["hqnr"]  # doctest: +SKIP
     """
-    return assess_scene(fused, open_scene(ms=ms, pan=pan, sensor=sensor, bands=bands, **opening), ref)
+    options = Options(baselines, tile, border, peak, progress)
+    pair: dict[str, Any] = {"ms": ms, "pan": pan, "sensor": sensor, "bands": bands, **opening}
+    return assess_images(fused, source, ref=ref, options=options, **pair)
+
+
+def quality(
+    fused: PathLike | xr.DataArray | xr.Dataset,
+    source: PathLike | Scene | None = None,
+    **arguments: Any,
+) -> dict[str, float]:
+    """Judge a sharpened scene by its totals alone.
+
+    Parameters
+    ----------
+    fused, source, **arguments
+        As in `assess`.
+
+    Returns
+    -------
+    dict of str to float
+        With `ref`: sam (degrees), ergas, q2n, q, psnr (dB), rmse (DN), cc, ssim, scc_sobel, scc_laplacian. Always:
+        d_lambda, d_s, qnr, d_lambda_k, hqnr, d_rho, r_sam, r_ergas, r_q2n, r_q, valid_fraction. See
+        `ship_geo.metrics`.
+    """
+    return assess(fused, source, **arguments).totals
 
 
 def list_models() -> list[dict[str, Any]]:

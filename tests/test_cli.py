@@ -182,26 +182,53 @@ def test_info_describes_the_scene(run: Run, scene: DrawnPair) -> None:
 
 
 def test_quality_of_the_reference_is_perfect_against_itself(run: Run, scene: DrawnPair) -> None:
-    words = ("quality", "--fused", scene.reference, *pair(scene), "--ref", scene.reference)
+    words = ("quality", "--fused", scene.reference, *pair(scene), "--ref", scene.reference, "--quiet")
     code, out, err = run(*words, "--json")
     assert code == 0, err
-    values = json.loads(out)
+    told = json.loads(out)
+    values = told["totals"]["fused"]
     assert values["sam"] == pytest.approx(0, abs=1e-5)
     assert values["ergas"] == 0
     assert values["q2n"] == pytest.approx(1)
     assert values["psnr"] is None  # infinite, which JSON does not know
     assert 0 < values["hqnr"] < 1
+    assert "tiles" not in told
     code, out, _ = run(*words)
     assert "psnr" in out
     assert "inf" in out
 
 
 def test_quality_without_reference_gives_only_what_needs_none(run: Run, scene: DrawnPair) -> None:
-    code, out, _ = run("quality", "--fused", scene.reference, *pair(scene), "--json")
-    assert code == 0
-    values = json.loads(out)
-    assert {"d_lambda", "d_s", "qnr", "hqnr"} <= set(values)
+    words = ("quality", "--fused", scene.reference, "--source", scene.folder, "--compare", "exp, gsa", "-q")
+    code, out, err = run(*words, "--json", "--tiles")
+    assert code == 0, err
+    told = json.loads(out)
+    values = told["totals"]["fused"]
+    assert {"d_lambda", "d_s", "qnr", "hqnr", "d_rho", "r_sam"} <= set(values)
     assert "ergas" not in values
+    assert told["methods"] == ["fused", "exp", "gsa"]
+    assert np.shape(told["tiles"]["values"]["exp"]["hqnr"]) == tuple(told["tiles"]["shape"])
+    code, out, _ = run(*words)
+    assert out.splitlines()[0].split() == ["fused", "exp", "gsa"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (("--source", "a", "b"), 2, "SOURCE or --source"),
+        (("--compare", "exp,,gsa"), 2, "names with commas"),
+        (("--compare", "best"), 2, "a classical method is one of"),
+        (("--border", "1,2,3"), 2, "two with a comma"),
+        (("--tile", "100"), 2, "--tile is 'auto' or a multiple of 32"),
+        (("--peak", "0"), 2, "--peak is positive"),
+        (("--report", "/nowhere/out.html"), 1, "/nowhere"),
+        (("--ref", "missing.tif"), 1, "must exist, got missing.tif"),
+    ],
+)
+def test_quality_tells_what_is_wrong(run: Run, scene: DrawnPair, words: tuple[str, ...], code: int, text: str) -> None:
+    pairing = () if "--source" in words else pair(scene)
+    got, _, err = run("quality", "--fused", scene.reference, *pairing, *words, "-q")
+    assert (got, text in err) == (code, True), err
 
 
 def test_models_lists_networks_and_classical_methods(run: Run) -> None:

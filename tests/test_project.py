@@ -25,6 +25,7 @@ NEVER_IMPORTED = {"requests"}  # stands in for a declaration that torchgeo lacks
 HEAVY = ("torch", "torchgeo", "lightning", "matplotlib", "rasterio", "xarray", "dask", "geopandas", "numpy")
 PUBLIC = [
     "ArgumentError",
+    "Assessment",
     "CheckpointError",
     "GridError",
     "OutputError",
@@ -36,6 +37,7 @@ PUBLIC = [
     "ShipPlusPlus",
     "ShipPlusPlus_Weights",
     "__version__",
+    "assess",
     "find_scenes",
     "find_sensor",
     "open_scene",

@@ -4,7 +4,8 @@ Not for the indices themselves, see `ship_geo.metrics`. The convention that coul
 by block with the halo that the filters need, and every total is the same whatever the blocks and tiles are.
 """
 
-from ship_geo.assessment.scene import assess_scene
+from ship_geo.assessment.opening import assess_images
+from ship_geo.assessment.scene import Options, assess_scene
 from ship_geo.assessment.value import Assessment, Pixels, View
 
-__all__ = ["Assessment", "Pixels", "View", "assess_scene"]
+__all__ = ["Assessment", "Options", "Pixels", "View", "assess_images", "assess_scene"]

@@ -40,7 +40,7 @@ def draw_tiles(dataset: xr.Dataset, index: str) -> Figure:
         raise ArgumentError(msg) from error
 
     fact, values = INDICES[index], dataset[index]
-    methods = [str(name) for name in values.coords["method"].to_numpy()]
+    methods = [str(name) for name in values.coords["product"].to_numpy()]
     figure = Figure(figsize=(4 * len(methods) + 1, 4), layout="constrained")
     axes = figure.subplots(1, len(methods), squeeze=False)[0]
     known = values.values[np.isfinite(values.values)]
@@ -48,8 +48,8 @@ def draw_tiles(dataset: xr.Dataset, index: str) -> Figure:
     colours = "viridis" if fact.direction == "up" else "viridis_r"  # bright is good, both ways
     drawn: Any = None
     for place, method in zip(axes, methods, strict=True):
-        drawn = place.imshow(values.sel(method=method).values, vmin=low, vmax=high, cmap=colours)
-        total = float(dataset[f"{index}_total"].sel(method=method))
+        drawn = place.imshow(values.sel(product=method).values, vmin=low, vmax=high, cmap=colours)
+        total = float(dataset[f"{index}_total"].sel(product=method))
         place.set_title(f"{method}: {total:.4g}")
         place.set_axis_off()
     figure.colorbar(drawn, ax=list(axes), label=f"{fact.title} ({fact.meaning})")

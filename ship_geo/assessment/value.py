@@ -78,9 +78,10 @@ class Assessment:
     Attributes
     ----------
     dataset
-        Dims ``method``, ``y``, ``x`` (tiles, with the coordinates of their centres and the CRS), ``band`` and ``bin``.
-        Per tile ``<index>(method, y, x)``, in total ``<index>_total(method)``, per band ``<index>_band(method, band)``;
-        ``valid_fraction(y, x)``; ``histogram(image, band, bin)`` with counts of pixels.
+        Dims ``product`` (the judged one, then the baselines), ``y`` and ``x`` (tiles, with the coordinates of their
+        centres and the CRS), ``band``, ``bin``. Per tile ``<index>(product, y, x)``, in total
+        ``<index>_total(product)``, per band ``<index>_band(product, band)``; ``valid_fraction(y, x)``; counts of pixels
+        ``histogram(image, band, bin)``, where the images are the products and ``"ms"``, interpolated.
     conventions
         All that the numbers depend on: kernel, border, block size, phase, peak, tile.
     scene
@@ -97,7 +98,7 @@ class Assessment:
     @property
     def methods(self) -> tuple[str, ...]:
         """Names of what was judged: ``"fused"`` first, then the baselines."""
-        return tuple(str(name) for name in self.dataset.coords["method"].to_numpy())
+        return tuple(str(name) for name in self.dataset.coords["product"].to_numpy())
 
     @property
     def indices(self) -> tuple[str, ...]:
@@ -115,7 +116,7 @@ class Assessment:
         share = float(self.dataset["valid_fraction_total"])
         return {
             method: {
-                **{name: float(self.dataset[name + TOTAL].sel(method=method)) for name in self.indices},
+                **{name: float(self.dataset[name + TOTAL].sel(product=method)) for name in self.indices},
                 "valid_fraction": share,
             }
             for method in self.methods
@@ -127,7 +128,7 @@ class Assessment:
         names = [name for name in self.dataset.data_vars if str(name).endswith(BAND)]
         return {
             method: {
-                str(name).removesuffix(BAND): self.dataset[name].sel(method=method).values.tolist() for name in names
+                str(name).removesuffix(BAND): self.dataset[name].sel(product=method).values.tolist() for name in names
             }
             for method in self.methods
         }
@@ -170,7 +171,7 @@ class Assessment:
                 "valid_fraction": self.dataset["valid_fraction"].values.tolist(),
                 "values": {
                     method: {
-                        name: self.dataset[name].sel(method=method).values.tolist()
+                        name: self.dataset[name].sel(product=method).values.tolist()
                         for name in self.indices
                         if name in self.dataset
                     }
@@ -199,10 +200,18 @@ class Assessment:
                 aside.unlink(missing_ok=True)
         return text
 
-    def to_html(self, path: PathLike) -> Path:
-        """Write one self-contained HTML page; see `ship_geo.report`."""
+    def to_html(self, path: PathLike, *, overwrite: bool = False) -> Path:
+        """Write one self-contained HTML page; see `ship_geo.report.write_report`.
+
+        Parameters
+        ----------
+        path
+            File to be written.
+        overwrite
+            Whether an existing file may be replaced.
+        """
         report = importlib.import_module("ship_geo.report")  # by name: it loads when asked for, and knows no assessment
-        return Path(report.write_report(self, path))
+        return Path(report.write_report(self, path, overwrite=overwrite))
 
     def plot(self, index: str | None = None) -> Figure:
         """Draw the tile map of an index for every method, with one scale.
@@ -237,7 +246,7 @@ class Assessment:
             ``row``, ``col`` of the tile, ``box`` on the output grid and ``value``, the worst first.
         """
         name = self._known(index)
-        values = self.dataset[name].isel(method=0).values
+        values = self.dataset[name].isel(product=0).values
         sign = 1 if INDICES[name].direction == "up" else -1
         order = np.argsort(np.where(np.isnan(values), np.inf, sign * values), axis=None, kind="stable")
         places = [np.unravel_index(place, values.shape) for place in order[:n]]

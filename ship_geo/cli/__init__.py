@@ -16,7 +16,8 @@ from typing import Any
 
 import click
 
-from ship_geo.cli.options import common_options, one_or_many, pair_options, selection, sensor_option
+from ship_geo.cli.options import common_options, pair_options, selection
+from ship_geo.cli.quality import quality
 from ship_geo.cli.shell import (
     INTERRUPTED,
     TERMINATED,
@@ -219,33 +220,7 @@ def find(folder: str, **options: Any) -> None:
     click.echo(f"{len(found)} scenes, {int((found.problem != '').sum())} of them cannot be opened")
 
 
-_MEANING = {
-    "sam": "degrees, 0 is best",
-    "ergas": "0 is best",
-    "rmse": "DN, 0 is best",
-    "psnr": "dB, higher is better",
-    "valid_fraction": "of the pixels were judged",
-    **dict.fromkeys(("d_lambda", "d_s", "d_lambda_k"), "0 is best"),
-}
-
-
-@cli.command(cls=Command)
-@click.option("--fused", metavar="F", required=True, help="Sharpened file.")
-@click.option("--ms", metavar="M", multiple=True, required=True, help="MS file it was made from; may be repeated.")
-@click.option("--pan", metavar="P", required=True, help="PAN file it was made from.")
-@click.option("--ref", metavar="R", help="Reference on the same grid, for SAM, ERGAS, Q2n, PSNR and others.")
-@sensor_option
-@common_options
-def quality(**options: Any) -> None:
-    """Judge a sharpened file: against a reference if there is one, and against the pair it was made from."""
-    from ship_geo.api import quality as judge
-
-    pair = {"ms": one_or_many(options["ms"]), "pan": options["pan"], "sensor": options["sensor"]}
-    values = judge(options["fused"], **pair, ref=options["ref"])
-    if options["as_json"]:
-        echo_json(values)
-    else:
-        echo_pairs({key: f"{value:<9.5g} {_MEANING.get(key, '1 is best')}" for key, value in values.items()})
+cli.add_command(quality)
 
 
 @cli.command(cls=Command)

@@ -17,7 +17,7 @@ from affine import Affine
 
 from ship_geo.errors import ArgumentError
 from ship_geo.grids import Grid, GridPair
-from ship_geo.raster import Mask, RasterReader, Values, find_valid
+from ship_geo.raster import Mask, Values, find_valid
 
 if TYPE_CHECKING:
     from ship_geo.scene import Scene
@@ -118,7 +118,7 @@ class FilePairReader:
         ProductError
             When a file cannot be read.
         """
-        return _read_pair(self.scene.pair, self._ms, self._pan, (row0, row1, col0, col1), margin)
+        return read_pair(self.scene.pair, self._ms, self._pan, (row0, row1, col0, col1), margin)
 
     def close(self) -> None:
         """Close the files; a later read opens them again."""
@@ -189,7 +189,7 @@ class ArrayPairReader:
         ArgumentError
             When the block is empty.
         """
-        return _read_pair(self.pair, self._ms, self._pan, (row0, row1, col0, col1), margin)
+        return read_pair(self.pair, self._ms, self._pan, (row0, row1, col0, col1), margin)
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,9 +212,15 @@ class _ArraySource:
         return values, valid
 
 
-def _read_pair(
-    pair: GridPair, ms: RasterReader | _ArraySource, pan: RasterReader | _ArraySource, block: Edges, margin: int
-) -> PairSample:
+class BlockSource(Protocol):
+    """One image of a pair: anything that reads as `ship_geo.raster.RasterReader` does."""
+
+    def read(self, row0: int, row1: int, col0: int, col1: int) -> tuple[Values, Mask]:
+        """Read rows and columns, which may lie outside; give new arrays (band, row, col) of values and validity."""
+
+
+def read_pair(pair: GridPair, ms: BlockSource, pan: BlockSource, block: Edges, margin: int) -> PairSample:
+    """Read a block of the output grid from two images; see `PairReader.read`."""
     row0, row1, col0, col1 = block
     ms_rows, ms_cols = pair.ms_from_pan((row0, row1), (col0, col1), margin)
     first_row, _, first_col, _ = pair.overlap

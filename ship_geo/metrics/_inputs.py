@@ -84,6 +84,13 @@ def erode(valid: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
     return np.asarray(box_sum(padded, 2 * radius + 1) < 0.5)  # noqa: PLR2004  half a pixel
 
 
+def fill_mean(image: NDArray[np.float64], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Put the mean of the valid pixels where there is none; what it influences is not counted later."""
+    if mask.all() or not mask.any():
+        return image
+    return np.where(mask, image, image[:, mask].mean(axis=1)[:, None, None])
+
+
 def mean_or_nan(total: float, count: int, name: str, unit: str = "pixels") -> float:
     """``total / count``; NaN and a warning if nothing was counted."""
     if count:

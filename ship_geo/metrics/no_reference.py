@@ -17,7 +17,7 @@ import torch
 
 from ship_geo.errors import ArgumentError
 from ship_geo.metrics._filters import pan_on_ms_grid_and_back, through_mtf
-from ship_geo.metrics._inputs import erode, prepare
+from ship_geo.metrics._inputs import erode, fill_mean, prepare
 from ship_geo.metrics.q2n import ConstantBlocks, q2n
 from ship_geo.metrics.uqi import BlockUqiAccumulator
 from ship_geo.ops.masks import ms_mask_on_pan
@@ -88,6 +88,15 @@ class DistortionAccumulator:
         change = self._change("D_S")
         return float(np.mean(change[:-1, -1] ** q)) ** (1 / q) if len(change) > 1 else math.nan
 
+    def bands(self) -> dict[str, list[float]]:
+        """Per band: ``d_lambda``, mean change against the other bands, and ``d_s``, change against PAN."""
+        if not self.count:
+            return {}
+        change = self._change("D_S")
+        n_band = len(change) - 1
+        others = change[:-1, :-1].sum(axis=1) / max(n_band - 1, 1)
+        return {"d_lambda": others.tolist(), "d_s": change[:-1, -1].tolist()}
+
     def _change(self, name: str) -> NDArray[np.float64]:
         """(band + pan, band + pan) absolute change of the mean index; NaN and a warning without blocks."""
         if not self.count:
@@ -146,16 +155,9 @@ def d_lambda_k(
             f"{len(gnyq_ms)}; select bands first"
         )
         raise ArgumentError(msg)
-    blurred = through_mtf(_fill(images[0], mask), ratio, gnyq_ms)
+    blurred = through_mtf(fill_mean(images[0], mask), ratio, gnyq_ms)
     counted = erode(mask, RADIUS)
     return 1 - q2n(blurred, images[1], counted, block=block, constant_blocks=constant_blocks)
-
-
-def _fill(image: NDArray[np.float64], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Put the mean of the valid pixels where there is none; what it influences is not counted later."""
-    if mask.all() or not mask.any():
-        return image
-    return np.where(mask, image, image[:, mask].mean(axis=1)[:, None, None])
 
 
 def qnr(spectral: float, spatial: float) -> float:
@@ -217,7 +219,7 @@ def no_reference(
     known = np.nan_to_num(ms_values, nan=0.0, posinf=0.0, neginf=0.0)
     ms_up = upsample(torch.from_numpy(known), grid, ratio, phase).numpy()
     pan_low_up = pan_on_ms_grid_and_back(
-        _fill(panchromatic, mask), (ms_values.shape[1], ms_values.shape[2]), ratio, phase
+        fill_mean(panchromatic, mask), (ms_values.shape[1], ms_values.shape[2]), ratio, phase
     )
     reach = math.ceil(2 * max(ratio))
     accumulator = DistortionAccumulator(block)

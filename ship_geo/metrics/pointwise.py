@@ -17,7 +17,7 @@ from ship_geo.metrics._inputs import mean_or_nan, prepare_pair
 from ship_geo.ops.moments import Moments
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
 _CONSTANT = 1e-24
 """A variance below this share of the squared mean is rounding."""
@@ -95,6 +95,17 @@ class ErrorAccumulator:
         moments, n_band = self._parts(name)
         return [float(value) for value in moments.var[:n_band] + moments.mean[:n_band] ** 2]
 
+    def bands(self, peak: float) -> dict[str, list[float]]:
+        """Per band ``rmse`` (DN), ``psnr`` (dB), ``cc``, and ``bias``, the mean of fused minus reference (DN)."""
+        moments, n_band = self._parts("the error of a band")
+        rmse = [math.sqrt(value) for value in self.mse()] if moments.count else [math.nan] * n_band
+        return {
+            "rmse": rmse,
+            "psnr": [math.inf if value == 0 else 20 * math.log10(peak / value) for value in rmse],
+            "cc": self._correlations(moments, n_band).tolist(),
+            "bias": moments.mean[:n_band].tolist(),
+        }
+
     def rmse(self) -> float:
         """Root mean squared error over all bands, DN."""
         return math.sqrt(np.mean(self.mse("RMSE")))
@@ -121,12 +132,15 @@ class ErrorAccumulator:
 
     def cc(self) -> float:
         """Pearson correlation, mean over bands; NaN if a band is constant."""
-        moments, n_band = self._parts("CC")
+        return float(np.mean(self._correlations(*self._parts("CC"))))
+
+    @staticmethod
+    def _correlations(moments: Moments, n_band: int) -> NDArray[np.float64]:
         ref, fused = np.arange(n_band, 2 * n_band), np.arange(2 * n_band, 3 * n_band)
         noise = _CONSTANT * moments.mean**2
         product = moments.var[ref] * moments.var[fused]
         varies = (moments.var[ref] > noise[ref]) & (moments.var[fused] > noise[fused])
-        return float(np.mean(moments.cov[ref, fused] / np.sqrt(np.where(varies, product, np.nan))))
+        return np.asarray(moments.cov[ref, fused] / np.sqrt(np.where(varies, product, np.nan)))
 
 
 def _errors(fused: ArrayLike, ref: ArrayLike, valid: ArrayLike | None) -> ErrorAccumulator:

@@ -131,10 +131,11 @@ class Q2nAccumulator:
         Whole valid blocks left out because the reference is constant in a band.
     """
 
-    def __init__(self, block: int = 32, constant_blocks: ConstantBlocks = "exclude") -> None:
+    def __init__(self, block: int = 32, constant_blocks: ConstantBlocks = "exclude", *, name: str = "Q2n") -> None:
         if block < 2:  # noqa: PLR2004  one pixel has no variance
             msg = f"blocks are at least 2 pixels wide, got {block}; 32 is usual"
             raise ArgumentError(msg)
+        self.name = name  # in warnings
         self.block = block
         self.constant_blocks = constant_blocks
         self.total = 0.0
@@ -164,7 +165,7 @@ class Q2nAccumulator:
 
     def compute(self) -> float:
         """Mean over counted blocks; NaN and a warning if there is none."""
-        return mean_or_nan(self.total, self.count, "Q2n", f"{self.block} x {self.block} blocks")
+        return mean_or_nan(self.total, self.count, self.name, f"{self.block} x {self.block} blocks")
 
 
 def q2n(

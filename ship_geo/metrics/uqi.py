@@ -58,11 +58,56 @@ def q(fused: ArrayLike, ref: ArrayLike, valid: ArrayLike | None = None, *, windo
     ArgumentError
         If shapes do not fit or `window` is smaller than 2.
     """
-    _check_side(window)
-    first, second, mask = prepare_pair(fused, ref, valid)
-    counted = box_sum(mask.astype(np.float64), window) > window**2 - 0.5
-    total = sum(float(_uqi_map(x, y, window)[counted].sum()) for x, y in zip(first, second, strict=True))
-    return mean_or_nan(total, int(counted.sum()) * len(first), "Q", "windows")
+    accumulator = UqiAccumulator(window)
+    accumulator.update(fused, ref, valid)
+    return accumulator.compute()
+
+
+class UqiAccumulator:
+    """Sum of the index over the sliding windows seen so far, band by band.
+
+    Attributes
+    ----------
+    total
+        (band,) sum; None before the first update.
+    count
+        Windows in the sum.
+    """
+
+    def __init__(self, window: int = 32, *, name: str = "Q") -> None:
+        _check_side(window)
+        self.name = name  # in warnings
+        self.window = window
+        self.total: NDArray[np.float64] | None = None
+        self.count = 0
+
+    def update(self, fused: ArrayLike, ref: ArrayLike, valid: ArrayLike | None = None) -> None:
+        """Add every fully valid window inside (band, row, col) DN images under a (row, col) mask.
+
+        Parts of a scene overlap by ``window - 1`` pixels, so that each window lies in one of them.
+        """
+        first, second, mask = prepare_pair(fused, ref, valid)
+        counted = box_sum(mask.astype(np.float64), self.window) > self.window**2 - 0.5
+        if counted.any():
+            totals = [float(_uqi_map(x, y, self.window)[counted].sum()) for x, y in zip(first, second, strict=True)]
+            self._add(np.array(totals), int(counted.sum()))
+
+    def merge(self, other: UqiAccumulator) -> None:
+        """Add what another accumulator has seen."""
+        if other.total is not None:
+            self._add(other.total, other.count)
+
+    def _add(self, total: NDArray[np.float64], count: int) -> None:
+        self.total = total if self.total is None else self.total + total
+        self.count += count
+
+    def bands(self) -> list[float]:
+        """Mean of every band over its windows; empty if there was none."""
+        return [] if self.total is None else [float(value) for value in self.total / self.count]
+
+    def compute(self) -> float:
+        """Mean over windows and bands; NaN and a warning if there is none."""
+        return mean_or_nan(sum(self.bands()), len(self.bands()), self.name, "windows")
 
 
 def _uqi_map(x: NDArray[np.float64], y: NDArray[np.float64], window: int) -> NDArray[np.float64]:
