@@ -99,6 +99,7 @@ def cli() -> None:
     help="Values of the result: DN, W m-2 sr-1 um-1, or reflectance.",
 )
 @click.option("--stac", is_flag=True, help="Write a STAC Item beside OUT.")
+@click.option("--report", metavar="PAGE.html", help="Write a page with pictures and indices of the result, too.")
 @click.option("--max-memory", metavar="SIZE", help="Most that a process may take, e.g. 2GiB.")
 @click.option("--max-gpu-memory", metavar="SIZE", help="The same for the memory of the GPU.")
 @click.option("--restart", is_flag=True, help="Start anew where an interrupted run to OUT could go on.")
@@ -130,6 +131,7 @@ def pansharpen(**options: Any) -> None:
         overwrite=options["overwrite"],
         restart=options["restart"],
         stac=options["stac"],
+        report=options["report"],
         progress=not options["quiet"],
     ) as fused:
         record = json.loads(fused.attrs["ship_geo_record"])

@@ -4,7 +4,7 @@ The page opens offline from any disk or mail: it asks for nothing, which its own
 numbers come from one JSON in it, which is what `Assessment.to_json` writes. Not for judging, see
 `ship_geo.assessment`; an assessment comes in by its methods, see `Judged`, so that this package stays beside it. The
 convention that could surprise: before and after share one stretch, so that colours can be compared, but a picture of
-a tile is stretched for itself.
+a tile is brightened for itself.
 """
 
 from __future__ import annotations

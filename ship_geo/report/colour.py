@@ -22,7 +22,8 @@ GAMMA = 0.8
 
 _NATURAL = ("red", "green", "blue")
 _INFRARED = ("nir", "red", "green")
-_LEAST_RANGE = 0.25  # of the scene's, for a tile: noise of a flat tile must not look like contrast
+_LEAST_RANGE = 0.25  # of the scene's, for a part: noise of flat ground must not look like contrast
+_LEAST = 1e-6  # DN
 
 
 def choose_bands(roles: Sequence[str]) -> tuple[int, int, int]:
@@ -52,23 +53,22 @@ class Stretch:
     high: NDArray[np.float64]
 
     @classmethod
-    def of(cls, values: NDArray[np.float32], valid: NDArray[np.bool_], within: Stretch | None = None) -> Stretch:
-        """Find the limits of an image.
-
-        Parameters
-        ----------
-        values, valid
-            (band, row, col) DN, and (row, col).
-        within
-            Limits of the scene that this image is part of: its range is at least a quarter of theirs.
-        """
-        n_band = len(values)
+    def of(cls, values: NDArray[np.float32], valid: NDArray[np.bool_]) -> Stretch:
+        """Find the limits of an image: `values` (band, row, col) DN, `valid` (row, col)."""
         if not valid.any():
-            return within or cls(np.zeros(n_band), np.ones(n_band))
+            return cls(np.zeros(len(values)), np.ones(len(values)))
         low, high = np.percentile(values[:, valid].astype(np.float64), PERCENTILES, axis=1)
-        least = np.full(n_band, 1e-6) if within is None else _LEAST_RANGE * (within.high - within.low)
-        missing = np.maximum(least - (high - low), 0) / 2
-        return cls(low - missing, high + missing)
+        return cls(low, np.maximum(high, low + _LEAST))
+
+    def tightened(self, values: NDArray[np.float32], valid: NDArray[np.bool_]) -> Stretch:
+        """Narrow these limits to a part of the image, all bands by the same share, so that hues stay what they are."""
+        if not valid.any():
+            return self
+        width = (self.high - self.low)[:, None]
+        shares = (values[:, valid].astype(np.float64) - self.low[:, None]) / width
+        first, last = np.percentile(shares, PERCENTILES)
+        missing = max(_LEAST_RANGE - (last - first), 0.0) / 2
+        return Stretch(self.low + (first - missing) * width[:, 0], self.low + (last + missing) * width[:, 0])
 
     def apply(self, values: NDArray[np.float32]) -> NDArray[np.uint8]:
         """(band, row, col) DN -> (row, col, band) for the screen."""
@@ -94,12 +94,16 @@ class Painter:
     pan: Stretch
 
     @classmethod
-    def of(cls, view: View, bands: tuple[int, int, int], within: Painter | None = None) -> Painter:
-        """Find the limits of a view; of a part of a scene within those of the whole."""
-        return cls(
-            bands,
-            Stretch.of(view.ms_up[list(bands)], view.valid, None if within is None else within.ms),
-            Stretch.of(view.pan[None], view.valid, None if within is None else within.pan),
+    def of(cls, view: View, bands: tuple[int, int, int]) -> Painter:
+        """Find the limits of a scene."""
+        return cls(bands, Stretch.of(view.ms_up[list(bands)], view.valid), Stretch.of(view.pan[None], view.valid))
+
+    def tightened(self, view: View) -> Painter:
+        """Narrow the limits of a scene to a part of it."""
+        return Painter(
+            self.bands,
+            self.ms.tightened(view.ms_up[list(self.bands)], view.valid),
+            self.pan.tightened(view.pan[None], view.valid),
         )
 
     def paint(self, view: View) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:

@@ -128,7 +128,7 @@ def _draw_tile(pixels: Pixels, tile: Mapping[str, Any], scene: Painter, max_side
     view = pixels.read(row0, row1, col0, col1)
     ms, pan, fused = (
         as_data(Image.fromarray(picture), "JPEG", quality=_TILE_QUALITY, subsampling=0)
-        for picture in Painter.of(view, scene.bands, within=scene).paint(view)
+        for picture in scene.tightened(view).paint(view)
     )
     return TilePicture(int(tile["row"]), int(tile["col"]), (row0, row1, col0, col1), ms, pan, fused)
 

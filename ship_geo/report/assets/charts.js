@@ -130,7 +130,8 @@ const shiftDrawing = (shift, ratio) => {
 const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
 
 const showShift = () => {
-  const { shift, ratio } = record.scene;
+  const { ratio, tags } = record.scene;
+  const shift = record.scene.shift ?? (tags?.SHIP_GEO_SHIFT ? JSON.parse(tags.SHIP_GEO_SHIFT) : null);
   const target = byId("alignment");
   if (!shift) return void target.append(el("p", {}, "The shift between PAN and MS was not measured."));
   const far = Math.hypot(shift.row, shift.col);

@@ -75,7 +75,7 @@ const showMap = (viewer) => {
 const showWorst = (viewer) => {
   if (!sheet.worst.length) return void (byId("worst").hidden = true);
   const name = sheet.worstIndex;
-  byId("worst-intro").textContent = `The tiles where ${titleText(name)} is worst, pixel by pixel. Each is stretched for itself; its three pictures can be compared, its colours with other tiles cannot.`;
+  byId("worst-intro").textContent = `The tiles where ${titleText(name)} is worst, pixel by pixel. Each is brightened for itself: its three pictures can be compared with each other.`;
   document.querySelectorAll("figure.worst").forEach((figure, order) => {
     const { row, col, box } = sheet.worst[order];
     const value = tiles.values[OWN][name][row][col];

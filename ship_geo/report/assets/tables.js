@@ -115,6 +115,7 @@ const asNode = (value) => {
   if (Array.isArray(value)) {
     if (!value.length) return "none";
     if (value.every((item) => typeof item === "number")) return value.map((item) => Number(item.toPrecision(7))).join(", ");
+    if (value.every((item) => typeof item === "string" && item.length < 16)) return value.join(", ");
     return el("ul", {}, ...value.map((item) => el("li", {}, asNode(item))));
   }
   if (typeof value === "object") return el("ul", {}, ...Object.entries(value).map(([key, item]) => el("li", {}, `${words(key)}: `, asNode(item))));
@@ -126,12 +127,13 @@ const put = (list, label, value) => list.append(el("dt", {}, label), el("dd", {}
 const showProvenance = () => {
   const { scene, conventions } = record;
   const facts = byId("facts");
-  const skip = new Set(["shift", "warnings", "name", "notes"]);
+  const skip = new Set(["shift", "warnings", "name", "notes", "tags"]);
   const labels = { crs: "CRS", fused: "sharpened image", files: "source files", bands: "bands", shape: "rows, columns", tags: "written into the output" };
   for (const [key, value] of Object.entries(scene)) {
     if (skip.has(key) || !known(value)) continue;
     put(facts, labels[key] ?? words(key), value);
   }
+  for (const [key, value] of Object.entries(scene.tags ?? {})) put(facts, words(key), value);
   if (scene.notes?.length) put(facts, "notes", scene.notes);
   put(facts, "report format", record.schema);
   for (const [key, value] of Object.entries(conventions ?? {})) put(byId("conventions"), words(key), value);
