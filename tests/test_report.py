@@ -15,7 +15,8 @@ import pytest
 from judged_scenes import Pixels, judged_scene
 from PIL import Image
 
-from ship_geo.errors import OutputError
+from ship_geo.api import pansharpen_scene
+from ship_geo.errors import ArgumentError, OutputError
 from ship_geo.report import Sheet, write_report
 from ship_geo.report.colour import Stretch, choose_bands
 from ship_geo.report.histograms import Histogram
@@ -167,3 +168,36 @@ def test_failed_report_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_report_is_named_as_what_it_is(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"must be named \.html"):
         write_report(judged_scene(), tmp_path / "page.pdf")
+
+
+@pytest.fixture(scope="module")
+def pair(write_pair: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pair")
+    write_pair(folder, (160, 160), seed=3)
+    return folder
+
+
+def test_sharpening_writes_a_report_of_what_was_written(pair: Path, tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    how = {"model": "gsa", "compare": ("exp", "brovey"), "progress": False}
+    pansharpen_scene(pair, output=tmp_path / "out.tif", report=path, **how).close()
+    record = embedded(path.read_text(encoding="utf-8"), "assessment")
+    assert record["methods"] == ["fused", "exp", "brovey"]
+    assert record["scene"]["fused"] == "out.tif"
+    assert record["scene"]["tags"]["SHIP_GEO_MODEL"] == "gsa"
+    assert record["scene"]["shift"] is not None
+    assert str(pair) not in path.read_text(encoding="utf-8")
+
+
+def test_report_that_cannot_be_written_is_refused_before_any_work(pair: Path, tmp_path: Path) -> None:
+    output, path = tmp_path / "out.tif", tmp_path / "page.html"
+    path.write_text("mine")
+    for message, error, how in (
+        ("must not exist", OutputError, {"output": output}),
+        ("without `output=`", ArgumentError, {}),
+        ("compares DN", ArgumentError, {"output": output, "radiometry": "toa"}),
+    ):
+        with pytest.raises(error, match=message):
+            pansharpen_scene(pair, report=path, model="gsa", **how)
+    assert not output.exists()
+    assert path.read_text() == "mine"

@@ -25,6 +25,7 @@ const showMap = (viewer) => {
   const cursor = map.querySelector(".cursor");
   map.style.aspectRatio = `${cols} / ${rows}`;
   map.style.maxWidth = `min(100%, ${(520 * cols) / rows}px)`;
+  byId("legend").style.maxWidth = map.style.maxWidth;
   const at = { row: 0, col: 0, seen: false };
   const tell = () => {
     const name = chooseIndex.value;
@@ -80,10 +81,9 @@ const showWorst = (viewer) => {
     const { row, col, box } = sheet.worst[order];
     const value = tiles.values[OWN][name][row][col];
     const caption = figure.querySelector("figcaption");
-    caption.append(el("b", { "data-worst": order }, ...titleNodes(name), ` ${withUnit(name, value)}`), el("span", {}, `tile ${row + 1}, ${col + 1} · rows ${box[0]}–${box[1] - 1}, columns ${box[2]}–${box[3] - 1}`));
     const button = el("button", { type: "button", class: "link" }, "Show in the picture");
     button.addEventListener("click", () => showInPicture(viewer, box));
-    caption.append(button);
+    caption.append(el("b", { "data-worst": order }, ...titleNodes(name), ` ${withUnit(name, value)}`), button, el("span", {}, `Tile ${row + 1}, ${col + 1} · rows ${box[0]}–${box[1] - 1}, columns ${box[2]}–${box[3] - 1}`));
   });
 };
 

@@ -89,14 +89,15 @@ const showMetrics = () => {
     if (!names.length) continue;
     body.append(el("tr", { class: "group" }, el("th", { colspan: record.methods.length + 1, scope: "rowgroup" }, el("span", {}, label))));
     for (const name of names) {
-      const unit = unitText(name) ? `, ${record.indices[name].unit}` : "";
-      const note = `${goal(name)}${unit}; ${record.indices[name].caveat}`;
-      body.append(el("tr", {}, el("th", { scope: "row", title: note }, ...titleNodes(name), unit && el("span", { class: "unit" }, ` ${unitText(name)}`), el("small", {}, note)), ...methodCells(name)));
+      const { caveat, direction } = record.indices[name];
+      const sign = el("span", { class: "sign", role: "img", "aria-label": goal(name), title: goal(name) }, direction === "up" ? " ↑" : " ↓");
+      const unit = unitText(name) ? ` (${unitText(name)})` : null;
+      body.append(el("tr", {}, el("th", { scope: "row" }, ...titleNodes(name), unit, sign, el("small", {}, caveat)), ...methodCells(name)));
     }
   }
   byId("metrics").append(el("thead", {}, head), body);
   const floor = record.methods.includes(FLOOR) ? " Interpolated MS is the floor: some indices without a reference favour it because it changes nothing, so it is never marked." : "";
-  byId("numbers-intro").textContent = record.methods.length > 1 ? `The dot marks the best method of each row.${floor}` : "No other method was asked for.";
+  byId("numbers-intro").textContent = record.methods.length > 1 ? `The dot marks the best method of each row; ↑ higher is better, ↓ lower is better.${floor}` : "No other method was compared; ↑ higher is better, ↓ lower is better.";
 };
 
 const showBands = () => {
@@ -118,22 +119,34 @@ const asNode = (value) => {
     if (value.every((item) => typeof item === "string" && item.length < 16)) return value.join(", ");
     return el("ul", {}, ...value.map((item) => el("li", {}, asNode(item))));
   }
-  if (typeof value === "object") return el("ul", {}, ...Object.entries(value).map(([key, item]) => el("li", {}, `${words(key)}: `, asNode(item))));
+  if (typeof value === "object") {
+    const entries = Object.entries(value);
+    if (!entries.length) return "none";
+    if (entries.every(([, item]) => typeof item === "number")) return entries.map(([key, item]) => `${item.toLocaleString("en")} ${words(key)}`).join(", ");
+    return el("ul", {}, ...Object.entries(value).map(([key, item]) => el("li", {}, `${words(key)}: `, asNode(item))));
+  }
   return String(value);
 };
 const words = (key) => (/^[A-Z0-9_]+$/.test(key) ? key.replace(/^SHIP_GEO_/, "").toLowerCase() : key).replaceAll("_", " ");
 const put = (list, label, value) => list.append(el("dt", {}, label), el("dd", {}, asNode(value)));
 
+const LABELS = {
+  crs: "CRS", fused: "sharpened image", files: "source files", shape: "rows, columns", dtype: "data type", product_id: "product",
+  version: "judged with ship_geo", created: "judged at", TIFFTAG_SOFTWARE: "sharpened with",
+};
+const SHOWN_ELSEWHERE = new Set(["name", "shift", "warnings", "notes", "tags", "SHIP_GEO_SHIFT", "SHIP_GEO_GEOMETRY"]);
+
 const showProvenance = () => {
   const { scene, conventions } = record;
   const facts = byId("facts");
-  const skip = new Set(["shift", "warnings", "name", "notes", "tags"]);
-  const labels = { crs: "CRS", fused: "sharpened image", files: "source files", bands: "bands", shape: "rows, columns", tags: "written into the output" };
-  for (const [key, value] of Object.entries(scene)) {
-    if (skip.has(key) || !known(value)) continue;
-    put(facts, labels[key] ?? words(key), value);
-  }
-  for (const [key, value] of Object.entries(scene.tags ?? {})) put(facts, words(key), value);
+  const putAll = (values) => {
+    for (const [key, value] of Object.entries(values)) {
+      if (SHOWN_ELSEWHERE.has(key) || !known(value) || value === "") continue;
+      put(facts, LABELS[key] ?? words(key), key === "SHIP_GEO_PARAMETERS" ? JSON.parse(value) : value);
+    }
+  };
+  putAll(scene.tags ?? {});
+  putAll(scene);
   if (scene.notes?.length) put(facts, "notes", scene.notes);
   put(facts, "report format", record.schema);
   for (const [key, value] of Object.entries(conventions ?? {})) put(byId("conventions"), words(key), value);
