@@ -136,6 +136,15 @@ def test_tightened_stretch_keeps_hues() -> None:
     assert np.abs(shown[..., 0].astype(int) - shown[..., 1]).max() <= 1
 
 
+def test_clouds_do_not_leave_the_ground_in_the_dark() -> None:
+    random = np.random.default_rng(1)
+    scene = random.uniform(90, 210, (3, 100, 100)).astype(np.float32)
+    scene[:, :8] = 2000
+    shown = Stretch.of(scene, np.ones((100, 100), bool)).apply(scene)
+    assert 45 < np.median(shown) < 110
+    assert shown.max() == 255
+
+
 def test_merged_histogram_keeps_all_that_is_not_rare() -> None:
     counts = np.bincount(np.random.default_rng(0).normal(500, 60, 100_000).astype(int), minlength=2048).astype(float)
     drawn = Histogram.of("red", np.arange(2048.0), counts, counts)

@@ -17,13 +17,17 @@ from ship_geo.report.judged import View
 PERCENTILES = (1.0, 99.0)
 """Of the valid pixels: darker ones are black, brighter ones white."""
 
-GAMMA = 0.8
-"""Exponent after the stretch: dark ground, which is most of a scene, gets more of the screen's range."""
+GREY = 0.38
+"""What the median of a scene becomes, between black and white: clouds must not leave the ground in the dark."""
+
+GAMMAS = (0.45, 1.0)
+"""Exponents that may be taken for it."""
 
 _NATURAL = ("red", "green", "blue")
 _INFRARED = ("nir", "red", "green")
 _LEAST_RANGE = 0.25  # of the scene's, for a part: noise of flat ground must not look like contrast
 _LEAST = 1e-6  # DN
+_THREE = (PERCENTILES[0], 50.0, PERCENTILES[1])
 
 
 def choose_bands(roles: Sequence[str]) -> tuple[int, int, int]:
@@ -47,18 +51,22 @@ class Stretch:
     ----------
     low, high
         One value per band, DN, ``low < high``.
+    gamma
+        Exponent for all bands after the limits.
     """
 
     low: NDArray[np.float64]
     high: NDArray[np.float64]
+    gamma: float = 1.0
 
     @classmethod
     def of(cls, values: NDArray[np.float32], valid: NDArray[np.bool_]) -> Stretch:
         """Find the limits of an image: `values` (band, row, col) DN, `valid` (row, col)."""
         if not valid.any():
             return cls(np.zeros(len(values)), np.ones(len(values)))
-        low, high = np.percentile(values[:, valid].astype(np.float64), PERCENTILES, axis=1)
-        return cls(low, np.maximum(high, low + _LEAST))
+        low, middle, high = np.percentile(values[:, valid].astype(np.float64), _THREE, axis=1)
+        high = np.maximum(high, low + _LEAST)
+        return cls(low, high, _gamma(float(np.mean((middle - low) / (high - low)))))
 
     def tightened(self, values: NDArray[np.float32], valid: NDArray[np.bool_]) -> Stretch:
         """Narrow these limits to a part of the image, all bands by the same share, so that hues stay what they are."""
@@ -66,14 +74,16 @@ class Stretch:
             return self
         width = (self.high - self.low)[:, None]
         shares = (values[:, valid].astype(np.float64) - self.low[:, None]) / width
-        first, last = np.percentile(shares, PERCENTILES)
+        first, middle, last = np.percentile(shares, _THREE)
         missing = max(_LEAST_RANGE - (last - first), 0.0) / 2
-        return Stretch(self.low + (first - missing) * width[:, 0], self.low + (last + missing) * width[:, 0])
+        first, last = first - missing, last + missing
+        gamma = _gamma(float((middle - first) / (last - first)))
+        return Stretch(self.low + first * width[:, 0], self.low + last * width[:, 0], gamma)
 
     def apply(self, values: NDArray[np.float32]) -> NDArray[np.uint8]:
         """(band, row, col) DN -> (row, col, band) for the screen."""
         low, high = self.low[:, None, None], self.high[:, None, None]
-        scaled = np.clip((values.astype(np.float64) - low) / (high - low), 0, 1) ** GAMMA
+        scaled = np.clip((values.astype(np.float64) - low) / (high - low), 0, 1) ** self.gamma
         return np.rint(scaled * 255).astype(np.uint8).transpose(1, 2, 0)
 
 
@@ -111,3 +121,8 @@ class Painter:
         chosen = list(self.bands)
         ms, fused = (self.ms.apply(values[chosen]) for values in (view.ms_up, view.fused))
         return ms, self.pan.apply(view.pan[None])[..., 0], fused
+
+
+def _gamma(middle: float) -> float:
+    """Exponent that brings a share to `GREY`."""
+    return float(np.clip(np.log(GREY) / np.log(np.clip(middle, 1e-3, 1 - 1e-3)), *GAMMAS))

@@ -23,18 +23,21 @@ const showMap = (viewer) => {
   else chooseIndex.value = ["q2n", "hqnr"].find((name) => names.includes(name)) ?? names[0];
   const map = byId("tilemap");
   const cursor = map.querySelector(".cursor");
-  map.style.aspectRatio = `${cols} / ${rows}`;
-  map.style.maxWidth = `min(100%, ${(520 * cols) / rows}px)`;
+  const { tile, region: [row0, row1, col0, col1] } = record.conventions;
+  const [high, wide] = [(row1 - row0) / tile, (col1 - col0) / tile]; // in tiles: the last ones may be cut
+  map.style.aspectRatio = `${wide} / ${high}`;
+  map.style.maxWidth = `min(100%, ${(520 * wide) / high}px)`;
+  Object.assign(map.querySelector("canvas").style, { width: `${(cols / wide) * 100}%`, height: `${(rows / high) * 100}%` });
   byId("legend").style.maxWidth = map.style.maxWidth;
   const at = { row: 0, col: 0, seen: false };
   const tell = () => {
     const name = chooseIndex.value;
     const value = tiles.values[chooseMethod.value][name][at.row][at.col];
     cursor.hidden = !at.seen;
-    cursor.style.left = `${(at.col / cols) * 100}%`;
-    cursor.style.top = `${(at.row / rows) * 100}%`;
-    cursor.style.width = `${100 / cols}%`;
-    cursor.style.height = `${100 / rows}%`;
+    cursor.style.left = `${(at.col / wide) * 100}%`;
+    cursor.style.top = `${(at.row / high) * 100}%`;
+    cursor.style.width = `${(Math.min(1, wide - at.col) / wide) * 100}%`;
+    cursor.style.height = `${(Math.min(1, high - at.row) / high) * 100}%`;
     const box = boxOf(at.row, at.col);
     const text = known(value) ? `${titleText(name)} ${withUnit(name, value)}` : "no value";
     byId("tile-readout").textContent = at.seen
@@ -54,7 +57,7 @@ const showMap = (viewer) => {
   };
   const under = (event) => {
     const box = map.getBoundingClientRect();
-    go(Math.floor(((event.clientY - box.top) / box.height) * rows), Math.floor(((event.clientX - box.left) / box.width) * cols));
+    go(Math.floor(((event.clientY - box.top) / box.height) * high), Math.floor(((event.clientX - box.left) / box.width) * wide));
   };
   map.addEventListener("pointermove", under);
   map.addEventListener("click", (event) => {

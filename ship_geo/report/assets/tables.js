@@ -42,7 +42,7 @@ const showSummary = () => {
   const rivals = record.methods.filter((method) => method !== OWN && method !== FLOOR).length;
   const first = names.filter((name) => rivals && place(name).rank === 1).map(titleText);
   const judged = hasReference ? "Judged against a reference image" : "Judged without a reference, against the PAN and MS pair itself";
-  const wins = !rivals ? "" : first.length ? `best of ${rivals + 1} methods in ${first.join(", ")}` : `none of these four is best of ${rivals + 1} methods`;
+  const wins = !rivals ? "" : first.length ? `best of ${rivals + 1} methods in ${first.join(", ")}` : `another of ${rivals + 1} methods is best in each of these`;
   const valid = record.totals[OWN].valid_fraction;
   byId("verdict").textContent = `${judged}, over ${percent(valid)} of the scene${wins ? `: ${wins}` : ""}.`;
   const scene = record.scene;
