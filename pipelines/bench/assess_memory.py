@@ -21,6 +21,9 @@ from memory import MEGABYTE, RUN, watch, write_sparse_scene
 
 STRIPE = 1024
 
+SILENT = f"import os; os.dup2(os.open(os.devnull, os.O_WRONLY), 1); {RUN}"
+"""The command line without its table."""
+
 
 def write_fused(scene: BenchScene, path: Path) -> None:
     """Write an image on the grid of PAN whose bands follow PAN."""
@@ -41,10 +44,10 @@ def measure(size: int, bands: int, compare: str | None, *, with_ref: bool, folde
     with tempfile.TemporaryDirectory(prefix="ship-geo-bench-", dir=folder) as held:
         scene, fused = write_sparse_scene(Path(held), size, bands), Path(held) / "fused.tif"
         write_fused(scene, fused)
-        words = ["--fused", fused, "--ms", scene.ms, "--pan", scene.pan, "--sensor", SENSOR, "--json", "--quiet"]
+        words = ["--fused", fused, "--ms", scene.ms, "--pan", scene.pan, "--sensor", SENSOR, "--quiet"]
         words += ["--bands", ",".join(scene.roles)]
         words += (["--compare", compare] if compare else []) + (["--ref", fused] if with_ref else [])
-        usage = watch([sys.executable, "-c", RUN, "quality", *map(str, words)], 0.05)
+        usage = watch([sys.executable, "-c", SILENT, "quality", *map(str, words)], 0.05)
     return {
         "size": size,
         "peak_mb": round(usage.peak / MEGABYTE, 1),

@@ -16,6 +16,7 @@ from importlib import metadata
 from typing import Any, TypeAlias
 
 import numpy as np
+import rasterio
 import rioxarray  # noqa: F401  the accessor .rio
 import xarray as xr
 from affine import Affine
@@ -44,6 +45,9 @@ FUSED = "fused"
 """Name of the judged image among the methods."""
 
 MS = "ms"
+
+CACHE_BYTES = 64 * 2**20
+"""Of GDAL, for blocks of files; its own choice is a twentieth of the machine's memory."""
 
 N_BIN = 256
 """Bins of the histograms."""
@@ -135,7 +139,10 @@ def _gather(sources: Sources, tiles: TileGrid, settings: Settings, rivals: Mappi
     grids = sources.scene.pair
     result = _Result.empty([FUSED, *rivals], tiles, settings, sources.scene.ms.n_band)
     row0, row1, col0, col1 = tiles.region
-    with track_blocks((row1 - row0) * (col1 - col0), enabled=how.progress) as advance:
+    with (
+        rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES),
+        track_blocks((row1 - row0) * (col1 - col0), enabled=how.progress) as advance,
+    ):
         for box, members in tiles.blocks(how.read):
             frame, fused = read_frame(sources, box)
             if frame.valid.any():

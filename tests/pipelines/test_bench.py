@@ -54,6 +54,16 @@ def test_memory_is_that_of_the_whole_process_and_fails_above_the_limit(tmp_path:
     assert not list(tmp_path.iterdir())
 
 
+def test_memory_of_an_assessment_fails_above_the_limit(tmp_path: Path) -> None:
+    words = ("--size", 256, "--compare", "exp", "--limit", 50, "--folder", tmp_path, "--json")
+    done = run("assess_memory.py", *words)
+    assert done.returncode == 1
+    assert "the peak must be at most 50 MB, got" in done.stderr
+    (row,) = json.loads(done.stdout)["results"]
+    assert 100 < row["peak_mb"] < 5000
+    assert not list(tmp_path.iterdir())
+
+
 def test_import_time_tells_heavy_packages_of_every_module() -> None:
     report = result_of("import_time.py", "--repeat", 1, "--module", "ship_geo.tiling", "--module", "ship_geo.cli")
     rows = {row["module"]: row for row in report["results"]}
