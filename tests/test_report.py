@@ -86,6 +86,13 @@ def test_mask_is_opaque_exactly_where_nothing_is_valid() -> None:
     assert ((np.asarray(mask)[..., 3] == 0) == judged.pixels.valid).all()
 
 
+def test_pixels_without_data_are_grey() -> None:
+    look = Sheet.of(judged_scene(hole=True)).quicklook
+    assert look is not None
+    for address in (look.ms, look.pan, look.fused):
+        assert np.abs(picture(address)[:48, :48].astype(int) - 128).max() <= 4
+
+
 def test_pictures_shrink_until_the_page_fits() -> None:
     judged = judged_scene(side=768)
     large, small = (fill_page(Sheet.of(judged, max_bytes=size)) for size in (5_000_000, 900_000))

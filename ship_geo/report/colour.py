@@ -27,6 +27,7 @@ _NATURAL = ("red", "green", "blue")
 _INFRARED = ("nir", "red", "green")
 _LEAST_RANGE = 0.25  # of the scene's, for a part: noise of flat ground must not look like contrast
 _LEAST = 1e-6  # DN
+_NOTHING = 128  # shade of pixels without data
 _THREE = (PERCENTILES[0], 50.0, PERCENTILES[1])
 
 
@@ -117,10 +118,13 @@ class Painter:
         )
 
     def paint(self, view: View) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
-        """Paint MS, PAN and fused: (row, col, 3), (row, col) and (row, col, 3)."""
+        """Paint MS, PAN and fused: (row, col, 3), (row, col) and (row, col, 3); what is not valid becomes grey."""
         chosen = list(self.bands)
         ms, fused = (self.ms.apply(values[chosen]) for values in (view.ms_up, view.fused))
-        return ms, self.pan.apply(view.pan[None])[..., 0], fused
+        pan = self.pan.apply(view.pan[None])[..., 0]
+        for picture in (ms, pan, fused):
+            picture[~view.valid] = _NOTHING
+        return ms, pan, fused
 
 
 def _gamma(middle: float) -> float:
