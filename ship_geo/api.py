@@ -50,6 +50,10 @@ __all__ = [
 ]
 
 
+REPORT_BASELINES = ("exp", "brovey", "gsa", "mtf-glp-fs")
+"""Methods that the report of `pansharpen_scene` compares with: the floor, what GIS programs do, and two good ones."""
+
+
 def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
     source: PathLike | Scene | None = None,
     *,
@@ -67,6 +71,8 @@ def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
     overwrite: bool = False,
     restart: bool = False,
     stac: bool = False,
+    report: PathLike | None = None,
+    compare: Sequence[str] = REPORT_BASELINES,
     progress: bool = True,
     max_memory: str | int | None = None,
     max_gpu_memory: str | int | None = None,
@@ -116,6 +122,11 @@ def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
         goes on with them, if scene, model and parameters are the same.
     stac
         Write a STAC Item beside `output`, too.
+    report
+        Path of an HTML page that shows how good `output` is, see `ship_geo.report`; it reads the scene once more.
+        `overwrite` holds for it, too.
+    compare
+        Classical methods that the report compares with.
     progress
         Show progress on the standard error while writing.
     max_memory, max_gpu_memory
@@ -167,6 +178,8 @@ def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
     scene = _as_scene(source, ms=ms, pan=pan, sensor=sensor, bands=bands, **opening)
     if output is not None:
         check_output(output, overwrite=overwrite, inputs=scene.files)
+    if report is not None:
+        _check_page(report, output, scene, radiometry, overwrite=overwrite)
     if register == "auto" or output is not None:
         scene = register_scene(scene, register)
     tuning = Tuning.of(adapt, adapt_time, save_weights, overwrite=overwrite)
@@ -174,7 +187,22 @@ def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
     if output is None:
         return lazy_array(job, chunks)
     run = RunOptions(chunks, max_memory, max_gpu_memory, client, restart, log, adaptation)
-    return _write(job, run, output, overwrite=overwrite, stac=stac, progress=progress)
+    written = _write(job, run, output, overwrite=overwrite, stac=stac, progress=progress)
+    if report is not None:
+        assess(output, scene, baselines=compare, progress=progress).to_html(report, overwrite=overwrite)
+    return written
+
+
+def _check_page(report: PathLike, output: PathLike | None, scene: Scene, radiometry: str, *, overwrite: bool) -> None:
+    from ship_geo.report import check_report
+
+    if output is None:
+        msg = f"`report` judges a written file, got {report} without `output=`; say where the result goes, too"
+        raise ArgumentError(msg)
+    if radiometry != "dn":
+        msg = f"`report` compares DN with DN, got radiometry={radiometry!r}; leave it out, or use radiometry='dn'"
+        raise ArgumentError(msg)
+    check_report(report, overwrite=overwrite, inputs=[*scene.files, str(output)])
 
 
 def _write(job: Job, run: RunOptions, output: PathLike, *, overwrite: bool, stac: bool, progress: bool) -> xr.DataArray:

@@ -66,6 +66,12 @@ def tags_of(scene: Scene, facts: Mapping[str, Any]) -> dict[str, str]:
     return {key: _one_line(known[key]) for key in TAGS if known.get(key) not in (None, "")}
 
 
+def run_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return those tags of a file that tell of the run which made it."""
+    of_run = [key for key in TAGS if key.startswith("SHIP_GEO_") or key in {"RADIOMETRY", "TIFFTAG_SOFTWARE"}]
+    return {key: tags[key] for key in of_run if key in tags}
+
+
 def software_version() -> str:
     """Return the version of this package; ``0+unknown`` in a checkout that was never installed."""
     try:

@@ -36,6 +36,7 @@ from ship_geo.fusers import ClassicalFuser
 from ship_geo.inference import ReaderSource, gather_stats, prepare, stats_plan, to_dtype, value_limits
 from ship_geo.ops.mtf import RADIUS
 from ship_geo.progress import track_blocks
+from ship_geo.provenance import source_name
 from ship_geo.scene import Scene
 from ship_geo.stats import SceneStats
 from ship_geo.tiling import halo_for
@@ -323,9 +324,10 @@ def _facts(sources: Sources) -> dict[str, Any]:
     )
     return {
         **{name: record[name] for name in chosen},
-        "fused": fused,
-        "reference": ref,
-        "files": list(map(str, scene.files)),
+        "fused": source_name(fused),
+        "reference": None if ref is None else source_name(ref),
+        "files": [source_name(str(path)) for path in scene.files],
+        "tags": dict(sources.tags),
         "bands": list(scene.ms.roles),
         "bits": scene.sensor.bits,
         "dtype": scene.ms.dtype,

@@ -8,7 +8,7 @@ computed chunk row by chunk row, which bounds memory by the width of the scene.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import fspath
 from typing import Any
@@ -26,6 +26,7 @@ from ship_geo.data.reader import MARGIN, BlockSource, FilePairReader, PairReader
 from ship_geo.errors import ArgumentError
 from ship_geo.grids import Grid, GridPair, brief_crs, is_same_crs
 from ship_geo.ops.masks import ms_mask_on_pan
+from ship_geo.provenance import run_tags
 from ship_geo.raster import BandRef, RasterReader, find_valid, inspect, public_name
 from ship_geo.scene import Scene
 
@@ -115,6 +116,8 @@ class Sources:
         The judged image and its reference, on the output grid.
     names
         What they are called in the record: ``fused`` and ``reference``.
+    tags
+        What the file of the judged image says of the run that made it; empty for an array.
     """
 
     scene: Scene
@@ -122,6 +125,7 @@ class Sources:
     fused: BlockSource
     ref: BlockSource | None
     names: tuple[str, str | None]
+    tags: Mapping[str, str]
 
 
 def open_sources(scene: Scene | ArrayPair, fused: PathLike | Raster, ref: PathLike | Raster | None = None) -> Sources:
@@ -148,7 +152,9 @@ def open_sources(scene: Scene | ArrayPair, fused: PathLike | Raster, ref: PathLi
     )
     if first is None:  # never: `fused` is no option
         raise TypeError(fused)
-    return Sources(known, reader, first, second, (_name_of(fused), None if ref is None else _name_of(ref)))
+    names = _name_of(fused), None if ref is None else _name_of(ref)
+    tags = {} if isinstance(fused, Raster) else run_tags(inspect(fused).tags)
+    return Sources(known, reader, first, second, names, tags)
 
 
 def _name_of(image: PathLike | Raster) -> str:

@@ -74,6 +74,7 @@ def cli() -> None:
     help="Values of the result: DN, W m-2 sr-1 um-1, or reflectance.",
 )
 @click.option("--stac", is_flag=True, help="Write a STAC Item beside OUT.")
+@click.option("--report", metavar="PAGE.html", help="Write a page with pictures and indices of the result, too.")
 @click.option("--max-memory", metavar="SIZE", help="Most that a process may take, e.g. 2GiB.")
 @click.option("--max-gpu-memory", metavar="SIZE", help="The same for the memory of the GPU.")
 @click.option("--adapt", default="off", show_default=True, help="Fit the network to the scene: off, auto, or steps.")
@@ -115,6 +116,7 @@ def pansharpen(**options: Any) -> None:
             overwrite=options["overwrite"],
             restart=options["restart"],
             stac=options["stac"],
+            report=options["report"],
         ) as fused:
             record = json.loads(fused.attrs["ship_geo_record"])
             result = {

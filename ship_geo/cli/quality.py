@@ -72,10 +72,10 @@ def quality(**options: Any) -> None:
     from ship_geo.api import assess  # loads torch
 
     if report is not None:
-        from ship_geo.writer import check_output
+        from ship_geo.report import check_report
 
         inputs = [fused, *filter(None, (ref, chosen["pan"])), *_listed(chosen["ms"])]
-        check_output(report, overwrite=options["overwrite"], inputs=inputs)
+        check_report(report, overwrite=options["overwrite"], inputs=inputs)
     judged = assess(
         fused,
         **chosen,
