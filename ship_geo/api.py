@@ -34,7 +34,7 @@ from ship_geo.provenance import tags_of
 from ship_geo.runner import run_job
 from ship_geo.scene import Scene, SceneOptions, open_scene
 from ship_geo.sensors import Sensor
-from ship_geo.writer import OutputProfile, Staging, check_output
+from ship_geo.writer import PIXELS, Format, OutputProfile, Staging, check_output, format_of
 
 __all__ = ["find_scenes", "list_models", "open_scene", "pansharpen", "pansharpen_scene", "plan_scene", "quality"]
 
@@ -53,6 +53,7 @@ def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
     register: Literal["auto", "report", "off"] = "report",
     radiometry: Literal["dn", "radiance", "toa"] = "dn",
     output: PathLike | None = None,
+    to: Literal["auto", "cog", "zarr"] = "auto",
     overwrite: bool = False,
     restart: bool = False,
     stac: bool = False,
@@ -92,7 +93,9 @@ def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
         Values of the result: ``"dn"``, ``"radiance"`` in W m-2 sr-1 um-1, or ``"toa"``, reflectance at the top of the
         atmosphere; the latter two are float32 and need the calibration of the product.
     output
-        Path of a GeoTIFF to write. Blocks are streamed into a temporary file, which becomes `output` when complete.
+        Path to write. Blocks are streamed into a hidden folder beside it; it is there when complete, not before.
+    to
+        ``"cog"`` (GeoTIFF), ``"zarr"`` (Zarr v3, whose shards workers write directly), or ``"auto"``: by the suffix.
     overwrite
         Whether an existing `output` may be replaced.
     restart
@@ -139,13 +142,13 @@ def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
     """
     scene = _as_scene(source, ms=ms, pan=pan, sensor=sensor, bands=bands, **opening)
     if output is not None:
-        check_output(output, overwrite=overwrite, inputs=scene.files)
+        check_output(output, overwrite=overwrite, inputs=scene.files, to=format_of(output, to))
     if register == "auto" or output is not None:
         scene = register_scene(scene, register)
     job = Job.of(scene, model, device, precision, radiometry)
     if output is None:
         return lazy_array(job, chunks)
-    run = RunOptions(chunks, max_memory, max_gpu_memory, client, restart)
+    run = RunOptions(chunks, max_memory, max_gpu_memory, client, restart, format_of(output, to))
     return _write(job, run, output, overwrite=overwrite, stac=stac, progress=progress)
 
 
@@ -163,7 +166,14 @@ def _write(job: Job, run: RunOptions, output: PathLike, *, overwrite: bool, stac
     inputs = job.scene.files
     with (
         Staging(
-            output, profile, _causes(job), blocks, overwrite=overwrite, inputs=inputs, restart=run.restart
+            output,
+            profile,
+            _causes(job),
+            blocks,
+            overwrite=overwrite,
+            inputs=inputs,
+            restart=run.restart,
+            to=run.to,
         ) as staging,
         track_blocks(job.plan.shape[0] * job.plan.shape[1], enabled=progress) as advance,
     ):
@@ -173,7 +183,7 @@ def _write(job: Job, run: RunOptions, output: PathLike, *, overwrite: bool, stac
     if stac:
         write_item(output, job.scene, facts, overwrite=overwrite)
     told = {"shift": facts["shift"], "warnings": list(job.scene.warnings), **asdict(record)}
-    return _reopen(Path(output), job, json.dumps(told))
+    return _reopen(Path(output), job, json.dumps(told), run.to)
 
 
 @dataclass(frozen=True)
@@ -185,6 +195,7 @@ class RunOptions:
     max_gpu_memory: str | int | None
     client: Any
     restart: bool = False
+    to: Format = "cog"
 
     def budget(self, job: Job) -> Budget:
         """Choose blocks and batches."""
@@ -208,7 +219,10 @@ def _causes(job: Job) -> dict[str, Any]:
     }
 
 
-def _reopen(path: Path, job: Job, record: str) -> xr.DataArray:
+def _reopen(path: Path, job: Job, record: str, to: Format) -> xr.DataArray:
+    if to == "zarr":
+        held = xr.open_zarr(path, chunks={}, decode_coords="all", mask_and_scale=False)
+        return xr.DataArray(held[PIXELS].assign_attrs(**attributes(job), ship_geo_record=record))
     opened = rioxarray.open_rasterio(path, chunks={"band": -1, "y": 2048, "x": 2048}, masked=False)
     if not isinstance(opened, xr.DataArray):  # never for a plain GeoTIFF
         raise TypeError(type(opened))
@@ -268,6 +282,7 @@ def plan_scene(  # noqa: PLR0913  the arguments of `pansharpen_scene`
     register: Literal["auto", "report", "off"] = "report",
     radiometry: Literal["dn", "radiance", "toa"] = "dn",
     output: PathLike | None = None,
+    to: Literal["auto", "cog", "zarr"] = "auto",
     overwrite: bool = False,
     max_memory: str | int | None = None,
     max_gpu_memory: str | int | None = None,
@@ -288,7 +303,7 @@ def plan_scene(  # noqa: PLR0913  the arguments of `pansharpen_scene`
     """
     scene = _as_scene(source, ms=ms, pan=pan, sensor=sensor, bands=bands, **opening)
     if output is not None:
-        check_output(output, overwrite=overwrite, inputs=scene.files)
+        check_output(output, overwrite=overwrite, inputs=scene.files, to=format_of(output, to))
     if register == "auto":
         scene = register_scene(scene, register)
     job = Job.of(scene, model, device, precision, radiometry)
