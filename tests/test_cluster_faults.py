@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -143,7 +144,7 @@ class Workers:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            file = f"/tmp/ship-geo-scheduler-{os.getpid()}.json"
+            file = f"/tmp/ship-geo-scheduler-{uuid.uuid4().hex}.json"  # of this cluster alone: several live at once
             stack.callback(lambda: Path(file).unlink(missing_ok=True))
             common = ["--scheduler-file", file, "--no-dashboard"]
             self._start(stack, "scheduler", "--host", "127.0.0.1", "--port", "0", *common)

@@ -156,6 +156,7 @@ def test_without_nodata_an_array_tells_what_is_valid_where_something_is_not(
     assert not expected.all()
 
 
+@pytest.mark.slow
 def test_blocks_of_any_shape_and_workers_of_a_cluster_change_no_byte(
     pairs: dict[str, Any], client: Client, tmp_path: Path
 ) -> None:
@@ -202,6 +203,7 @@ def test_large_blocks_are_shards_of_smaller_chunks(write_pair: Callable[..., Any
         assert (pixels.shard, pixels.chunk) == (shard, chunk)
 
 
+@pytest.mark.slow
 def test_killed_run_leaves_no_store_and_the_next_goes_on(pairs: dict[str, Any], tmp_path: Path) -> None:
     pair, path = pairs["float32 with NaN"], tmp_path / "fused.zarr"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
