@@ -36,7 +36,7 @@ from ship_geo.runner import run_job
 from ship_geo.scene import Scene, SceneOptions, open_scene
 from ship_geo.sensors import Sensor
 from ship_geo.tuning import Tuning, tune
-from ship_geo.writer import OutputProfile, Staging, check_output
+from ship_geo.writer import PIXELS, Format, OutputProfile, Staging, check_output, format_of
 
 __all__ = [
     "assess",
@@ -68,6 +68,7 @@ def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
     register: Literal["auto", "report", "off"] = "report",
     radiometry: Literal["dn", "radiance", "toa"] = "dn",
     output: PathLike | None = None,
+    to: Literal["auto", "cog", "zarr"] = "auto",
     overwrite: bool = False,
     restart: bool = False,
     stac: bool = False,
@@ -114,7 +115,9 @@ def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
         Values of the result: ``"dn"``, ``"radiance"`` in W m-2 sr-1 um-1, or ``"toa"``, reflectance at the top of the
         atmosphere; the latter two are float32 and need the calibration of the product.
     output
-        Path of a GeoTIFF to write. Blocks are streamed into a temporary file, which becomes `output` when complete.
+        Path to write. Blocks are streamed into a hidden folder beside it; it is there when complete, not before.
+    to
+        ``"cog"`` (GeoTIFF), ``"zarr"`` (Zarr v3, whose shards workers write directly), or ``"auto"``: by the suffix.
     overwrite
         Whether an existing `output` may be replaced.
     restart
@@ -177,7 +180,7 @@ def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
     """
     scene = _as_scene(source, ms=ms, pan=pan, sensor=sensor, bands=bands, **opening)
     if output is not None:
-        check_output(output, overwrite=overwrite, inputs=scene.files)
+        check_output(output, overwrite=overwrite, inputs=scene.files, to=format_of(output, to))
     if report is not None:
         _check_page(report, output, scene, radiometry, overwrite=overwrite)
     if register == "auto" or output is not None:
@@ -186,10 +189,11 @@ def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
     job, adaptation = tune(Job.of(scene, model, device, precision, radiometry), tuning, client)
     if output is None:
         return lazy_array(job, chunks)
-    run = RunOptions(chunks, max_memory, max_gpu_memory, client, restart, log, adaptation)
+    run = RunOptions(chunks, max_memory, max_gpu_memory, client, restart, log, adaptation, format_of(output, to))
     written = _write(job, run, output, overwrite=overwrite, stac=stac, progress=progress)
     if report is not None:
-        assess(output, scene, baselines=compare, progress=progress).to_html(report, overwrite=overwrite)
+        judged = written if run.to == "zarr" else output
+        assess(judged, scene, baselines=compare, progress=progress).to_html(report, overwrite=overwrite)
     return written
 
 
@@ -219,7 +223,14 @@ def _write(job: Job, run: RunOptions, output: PathLike, *, overwrite: bool, stac
     inputs = job.scene.files
     with (
         Staging(
-            output, profile, _causes(job), blocks, overwrite=overwrite, inputs=inputs, restart=run.restart
+            output,
+            profile,
+            _causes(job),
+            blocks,
+            overwrite=overwrite,
+            inputs=inputs,
+            restart=run.restart,
+            to=run.to,
         ) as staging,
         track_blocks(job.plan.shape[0] * job.plan.shape[1], enabled=progress) as advance,
     ):
@@ -234,7 +245,7 @@ def _write(job: Job, run: RunOptions, output: PathLike, *, overwrite: bool, stac
         "adaptation": run.adaptation,
         **asdict(record),
     }
-    return _reopen(Path(output), job, json.dumps(told))
+    return _reopen(Path(output), job, json.dumps(told), run.to)
 
 
 @dataclass(frozen=True)
@@ -248,6 +259,7 @@ class RunOptions:
     restart: bool = False
     log: Log | None = None
     adaptation: dict[str, Any] | None = None
+    to: Format = "cog"
 
     def budget(self, job: Job) -> Budget:
         """Choose blocks and batches."""
@@ -271,7 +283,10 @@ def _causes(job: Job) -> dict[str, Any]:
     }
 
 
-def _reopen(path: Path, job: Job, record: str) -> xr.DataArray:
+def _reopen(path: Path, job: Job, record: str, to: Format) -> xr.DataArray:
+    if to == "zarr":
+        held = xr.open_zarr(path, chunks={}, decode_coords="all", mask_and_scale=False)
+        return xr.DataArray(held[PIXELS].assign_attrs(**attributes(job), ship_geo_record=record))
     opened = rioxarray.open_rasterio(path, chunks={"band": -1, "y": 2048, "x": 2048}, masked=False)
     if not isinstance(opened, xr.DataArray):  # never for a plain GeoTIFF
         raise TypeError(type(opened))
@@ -331,6 +346,7 @@ def plan_scene(  # noqa: PLR0913  the arguments of `pansharpen_scene`
     register: Literal["auto", "report", "off"] = "report",
     radiometry: Literal["dn", "radiance", "toa"] = "dn",
     output: PathLike | None = None,
+    to: Literal["auto", "cog", "zarr"] = "auto",
     overwrite: bool = False,
     max_memory: str | int | None = None,
     max_gpu_memory: str | int | None = None,
@@ -351,7 +367,7 @@ def plan_scene(  # noqa: PLR0913  the arguments of `pansharpen_scene`
     """
     scene = _as_scene(source, ms=ms, pan=pan, sensor=sensor, bands=bands, **opening)
     if output is not None:
-        check_output(output, overwrite=overwrite, inputs=scene.files)
+        check_output(output, overwrite=overwrite, inputs=scene.files, to=format_of(output, to))
     if register == "auto":
         scene = register_scene(scene, register)
     job = Job.of(scene, model, device, precision, radiometry)

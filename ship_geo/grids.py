@@ -17,11 +17,13 @@ from fractions import Fraction
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
+import numpy as np
 from affine import Affine
 
 from ship_geo.errors import ArgumentError, GridError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
     from pyproj import CRS
 
@@ -120,6 +122,13 @@ class Grid:
         a, b, c, d, e, f = self.transform[:6]
         corner_x, corner_y = c + a * col0 + b * row0, f + d * col0 + e * row0
         return Grid((row1 - row0, col1 - col0), Affine(a, b, corner_x, d, e, corner_y), self.crs)
+
+
+def pixel_centres(grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Coordinates (x, y) of pixel centres along the axes of a grid that is not rotated."""
+    a, _, c, _, e, f = grid.transform[:6]
+    n_row, n_col = grid.shape
+    return c + a * (np.arange(n_col) + 0.5), f + e * (np.arange(n_row) + 0.5)
 
 
 @dataclass(frozen=True)

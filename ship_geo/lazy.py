@@ -17,7 +17,7 @@ import xarray as xr
 from dask.delayed import delayed
 
 from ship_geo.errors import ArgumentError
-from ship_geo.grids import Grid
+from ship_geo.grids import pixel_centres
 from ship_geo.jobs import Job, measure, sharpen
 from ship_geo.provenance import UNITS
 from ship_geo.stats import SceneStats
@@ -172,10 +172,3 @@ def shift_facts(job: Job) -> dict[str, Any] | None:
         "n_window": shift.n_window,
         "spread": round(shift.spread, 4),
     }
-
-
-def pixel_centres(grid: Grid) -> tuple[Any, Any]:
-    """Coordinates (x, y) of pixel centres along the axes of a grid that is not rotated."""
-    a, _, c, _, e, f = grid.transform[:6]
-    n_row, n_col = grid.shape
-    return c + a * (np.arange(n_col) + 0.5), f + e * (np.arange(n_row) + 0.5)

@@ -183,7 +183,7 @@ def checkpoint_that_is_a_pickle(kitchen: Kitchen) -> Case:
 def output_exists(kitchen: Kitchen) -> Case:
     path = kitchen.folder / "old.tif"
     path.write_bytes(b"old")
-    text = r"the output must not exist, got .*old.tif; choose another name or allow to overwrite it"
+    text = r"the output must not exist, got .*old.tif; choose another name or pass overwrite=True"
     return Case(OutputError, text, kitchen.pair().pan, output=path)
 
 

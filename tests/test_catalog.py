@@ -624,7 +624,7 @@ def test_plain_gdal_reads_places_and_times(scenes, tmp_path):
 def test_a_table_is_replaced_only_when_asked_for(scenes, tmp_path):
     path = tmp_path / "scenes.geojson"
     path.write_text("mine")
-    with pytest.raises(OutputError, match=r"must not exist, got .*; choose another name or allow to overwrite"):
+    with pytest.raises(OutputError, match=r"must not exist, got .*; choose another name or pass overwrite"):
         write_catalog(scenes, path)
     assert path.read_text() == "mine"
     write_catalog(scenes, path, overwrite=True)

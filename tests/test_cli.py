@@ -376,11 +376,33 @@ def test_existing_output_stays_unless_overwriting_is_asked_for(run: Run, scene: 
     code, _, err = run(*words)
     assert code == 1
     assert "fused.tif" in err
+    assert "pass --overwrite" in err
+    assert run(*words, "--dry-run")[0] == 1
     assert output.read_text() == "precious"
     assert [path.name for path in tmp_path.iterdir()] == ["fused.tif"]
     assert run(*words, "--overwrite") == (0, "", "")
     with rasterio.open(output) as fused:
         assert fused.count == 4
+
+
+@pytest.mark.parametrize("words", [("-o", "f.json"), ("-o", "f.png", "--to", "cog"), ("-o", "f.tif", "--to", "zarr")])
+def test_output_that_is_named_like_another_format_is_refused(
+    run: Run, scene: DrawnPair, words: tuple[str, ...]
+) -> None:
+    for more in ((), ("--dry-run",)):
+        code, _, err = run("pansharpen", *pair(scene), *words, *more, "--model", "exp")
+        assert code == 2
+        assert "and must be named so, got f." in err
+    assert not Path(words[1]).exists()
+
+
+def test_store_is_written_when_asked_for(run: Run, scene: DrawnPair, tmp_path: Path) -> None:
+    pytest.importorskip("zarr")
+    words = ("pansharpen", *pair(scene), "-o", tmp_path / "fused", "--to", "zarr", "--model", "exp", "--json")
+    code, out, err = run(*words, "-q")
+    assert code == 0, err
+    assert json.loads(out)["shape"] == [4, 128, 128]
+    assert (tmp_path / "fused" / "zarr.json").is_file()
 
 
 def test_output_in_a_missing_folder_is_refused(run: Run, scene: DrawnPair, tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,6 +34,12 @@ ROOT = Path(__file__).resolve().parents[1]
 PASSIVE = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}  # many processes wait for each other on few cores
 ENVIRONMENT = os.environ | PASSIVE | {"PYTHONPATH": str(ROOT)}
 MODEL = "mtf-glp-fs"
+MEMORY_LIMIT = 2 * 2**30
+# The nanny kills at 95 % of the limit, and nothing before that slows a worker down.
+WATCHFUL = {
+    f"DASK_DISTRIBUTED__WORKER__MEMORY__{name}": value
+    for name, value in {"TARGET": "False", "SPILL": "False", "PAUSE": "False", "MONITOR_INTERVAL": "50ms"}.items()
+}
 
 DRIVER = f"""
 import sys
@@ -131,18 +138,19 @@ class Driver:
 class Workers:
     """A scheduler and workers."""
 
-    def __init__(self, n_worker: int) -> None:
-        self.n_worker = n_worker
+    def __init__(self, n_worker: int, memory_limit: int = 0) -> None:
+        self.n_worker, self.memory_limit = n_worker, memory_limit
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            file = f"/tmp/ship-geo-scheduler-{os.getpid()}.json"
+            file = f"/tmp/ship-geo-scheduler-{uuid.uuid4().hex}.json"  # of this cluster alone: several live at once
             stack.callback(lambda: Path(file).unlink(missing_ok=True))
             common = ["--scheduler-file", file, "--no-dashboard"]
             self._start(stack, "scheduler", "--host", "127.0.0.1", "--port", "0", *common)
             for number in range(self.n_worker):
-                options = ["--no-nanny", "--nthreads", "1", "--memory-limit", "0", "--resources", "GPU=1"]
+                limits = ["--nanny"] if self.memory_limit else ["--no-nanny", "--resources", "GPU=1"]
+                options = [*limits, "--nthreads", "1", "--memory-limit", str(self.memory_limit)]
                 preload = ["--preload", "ship_geo.data.dataset", "--preload", "ship_geo.runner"]
                 self._start(stack, "worker", *common, *options, *preload, "--name", f"worker-{number}")
             deadline = time.monotonic() + 60
@@ -161,10 +169,13 @@ class Workers:
     def _start(stack: ExitStack, kind: str, *options: str) -> None:
         command = [sys.executable, "-m", "dask", kind, *options]
         quiet = subprocess.DEVNULL
-        process = subprocess.Popen(command, env=ENVIRONMENT, stdout=quiet, stderr=quiet)
+        process = subprocess.Popen(command, env=ENVIRONMENT | WATCHFUL, stdout=quiet, stderr=quiet)
 
         def end() -> None:
-            process.kill()
+            children = psutil.Process(process.pid).children(recursive=True)  # a nanny's worker outlives its kill
+            for victim in (process, *children):
+                with suppress(psutil.NoSuchProcess):
+                    victim.kill()
             process.wait()
 
         stack.callback(end)
@@ -277,6 +288,47 @@ def mend() -> None:
     runner.sharpen_into = jobs.sharpen_into
 
 
+def test_full_disk_of_the_workers_is_told_and_what_is_finished_kept(
+    workers: Workers, scene: Scene, tmp_path: Path, expected: dict[str, np.ndarray]
+) -> None:
+    path = tmp_path / "fused.tif"
+    workers.client.run(fill_disk, 4)
+    try:
+        with pytest.raises(
+            OutputError, match=r"the disk of the output must have room, got .* blocks are finished and kept"
+        ):
+            write(scene, MODEL, path, client=workers.client)
+    finally:
+        workers.client.run(free_disk)
+    assert [found.name for found in tmp_path.iterdir()] == [".fused.tif.ship-geo"]
+    record = write(scene, MODEL, path, client=workers.client)
+    assert 2 <= record.n_resumed <= 6
+    assert read(path) == expected[MODEL].tobytes()
+
+
+def fill_disk(n_block: int) -> None:
+    """Let the disk of this worker take so many files of blocks, pixels or masks, and no more."""
+    import errno
+
+    from ship_geo.writer import tiles
+
+    write, written = tiles.TiledFile.write, []
+
+    def full(self: Any, box: Any, values: Any, checksum: int = 0) -> int:
+        written.append(box)
+        if len(written) > n_block:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(self, box, values, checksum)
+
+    tiles.TiledFile.whole_write, tiles.TiledFile.write = write, full
+
+
+def free_disk() -> None:
+    from ship_geo.writer import tiles
+
+    tiles.TiledFile.write = tiles.TiledFile.whole_write
+
+
 def test_killed_worker_costs_only_what_it_was_doing(
     workers: Workers, scene: Scene, tmp_path: Path, expected: dict[str, np.ndarray]
 ) -> None:
@@ -287,6 +339,45 @@ def test_killed_worker_costs_only_what_it_was_doing(
     assert len(workers.client.nthreads()) == 2
     assert record.n_block == N_BLOCK
     assert read(tmp_path / "fused.tif") == expected[MODEL].tobytes()
+
+
+def test_worker_beyond_its_memory_limit_is_started_anew_or_told(
+    scene: Scene, tmp_path: Path, expected: dict[str, np.ndarray]
+) -> None:
+    flag = tmp_path / "killed"
+    with Workers(1, MEMORY_LIMIT) as limited:
+        (victim,) = limited.client.run(os.getpid).values()
+        limited.client.run(devour_once, str(flag), (50, 100, 40, 80))
+        record = write(scene, MODEL, tmp_path / "fused.tif", client=limited.client)
+        assert flag.exists()
+        assert not psutil.pid_exists(victim)
+        assert record.n_block == N_BLOCK
+        assert read(tmp_path / "fused.tif") == expected[MODEL].tobytes()
+        limited.client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 0))
+        flag.unlink()
+        limited.client.wait_for_workers(1, timeout=240)
+        limited.client.run(devour_once, str(flag), (50, 100, 40, 80))
+        with pytest.raises(ShipGeoError, match="1 that died over one; give workers more memory"):
+            write(scene, MODEL, tmp_path / "again.tif", client=limited.client)
+    record = write(scene, MODEL, tmp_path / "again.tif")
+    assert 0 < record.n_resumed < record.n_block
+    assert read(tmp_path / "again.tif") == expected[MODEL].tobytes()
+
+
+def devour_once(flag: str, greedy: Any) -> None:
+    """Let a block take memory until this worker is killed; its successor knows nothing of that."""
+    from ship_geo import jobs, runner
+
+    def devouring(job: Any, stats: Any, box: Any, sink: Any) -> Any:
+        if box == greedy:
+            Path(flag).touch()
+            eaten = []
+            while len(eaten) < 32:
+                eaten.append(bytes(2**26).replace(b"\0", b"x"))  # pages that are touched
+            time.sleep(120)  # here the kill comes
+        return jobs.sharpen_into(job, stats, box, sink)
+
+    runner.sharpen_into = devouring
 
 
 def test_cluster_that_goes_away_is_told(scene: Scene, tmp_path: Path) -> None:

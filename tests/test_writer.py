@@ -352,7 +352,7 @@ def test_link_to_the_output_stays_a_link(tmp_path: Path) -> None:
 
 def test_existing_output_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out.tif").touch()
-    with pytest.raises(OutputError, match=r"must not exist, got .*out\.tif; choose another name or allow to overwrite"):
+    with pytest.raises(OutputError, match=r"must not exist, got .*out\.tif; choose another name or pass overwrite"):
         check_output(tmp_path / "out.tif")
 
 
@@ -637,3 +637,42 @@ def test_second_run_to_one_target_is_refused_and_does_not_disturb_the_first(tmp_
         assert np.array_equal(made.read(), array)
     write_all(target, array, overwrite=True)
     assert names_in(tmp_path) == ["out.tif"]
+
+
+# Memory -------------------------------------------------------------------------------------------------------------
+
+LARGE = """
+import sys
+import numpy as np
+from affine import Affine
+from ship_geo.grids import Grid
+from ship_geo.writer import GeoTiffWriter, OutputProfile
+
+def status(key):
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(key))
+
+grid = Grid((6144, 6144), Affine(1, 0, 0, 0, -1, 0), "EPSG:32633")
+profile = OutputProfile(grid, "uint16", ("a", "b", "c", "d"))
+block = np.arange(4 * 512 * 512, dtype=np.uint16).reshape(4, 512, 512)
+
+def write(path):
+    with GeoTiffWriter(path, profile) as writer:
+        for row in range(0, 6144, 512):
+            for col in range(0, 6144, 512):
+                writer.write(block, row, col)
+        writer.finish()
+
+before = status("VmRSS")
+write(sys.argv[1])
+print(status("VmHWM") - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell the peak of a process")
+def test_memory_of_writing_is_a_part_of_the_scene(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", LARGE, str(tmp_path / "out.tif")]
+    added = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    n_byte = 6144 * 6144 * 4 * 2  # without its overviews
+    assert added < 0.7 * n_byte

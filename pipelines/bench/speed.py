@@ -4,7 +4,8 @@ Usage: ``python pipelines/bench/speed.py [--size 2048] [--bands 4] [--model auto
 scene is made in a temporary folder; contestants take turns, so that a busy moment of the machine hits all of them, and
 the median of the turns counts. Nothing is compared that does not do the same work:
 
-- *end to end*: files in, compressed COG with overviews out; ``model``, Brovey, and GDAL's pan-sharpening (weighted
+- *end to end*: files in, compressed COG with overviews out, each turn in a process of its own with libraries loaded,
+  as nothing that an earlier turn left in a cache must help; ``model``, Brovey, and GDAL's pan-sharpening (weighted
   Brovey, cubic, all threads) of the same files as a ``VRTPansharpenedDataset``, whose blocks go the same way to disk.
 - *windows*: the prepared windows of the scene through the model, and through the published `Ship` in float32 with
   random weights. Pixels are those of windows; with their overlap an image has fewer.
@@ -14,7 +15,11 @@ The last column divides by the speed of the contestant below.
 
 from __future__ import annotations
 
+import json
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -31,13 +36,14 @@ from rasterio.windows import Window
 
 from ship_geo.api import open_scene, pansharpen_scene
 from ship_geo.fusers import Fuser, ModelSpec, load_fuser, pick_device, pick_precision
-from ship_geo.inference import forget_windows, prepare
+from ship_geo.inference import prepare
 from ship_geo.jobs import Job, measure, open_source
 from ship_geo.nn import Ship
 from ship_geo.nn.ship import ShipConfig
 from ship_geo.ops.windows import PreparedWindow
 from ship_geo.writer import GeoTiffWriter, OutputProfile
 
+ROOT = Path(__file__).resolve().parents[2]
 BLOCK = 1024
 VRT = """<VRTDataset subClass="VRTPansharpenedDataset">
   <PansharpeningOptions>
@@ -58,10 +64,10 @@ SPECTRAL = (
 
 @dataclass(frozen=True)
 class Contestant:
-    """Something that is timed: what it is called, one turn of it, its pixels, and whom it is compared with."""
+    """Something that is timed: its name, one turn that gives its seconds, its pixels, and whom it is compared with."""
 
     name: str
-    turn: Callable[[], object]
+    turn: Callable[[], float]
     n_pixel: int
     against: str | None = None
 
@@ -88,23 +94,45 @@ def sharpen_by_gdal(vrt: Path, scene: BenchScene, output: Path) -> None:
 
 def sharpen_by_package(model: str, how: dict[str, str], scene: BenchScene, output: Path) -> None:
     """Do what a user does."""
-    forget_windows()  # else a second turn would find the windows of the first
     pansharpen_scene(**scene.arguments, **how, model=model, output=output, overwrite=True, progress=False).close()
+
+
+def in_fresh_process(folder: Path, scene: BenchScene, model: str, how: dict[str, str]) -> float:
+    """Seconds of one turn from file to file in a process of its own; the model ``gdal`` is GDAL."""
+    facts = {"folder": str(folder), "roles": scene.roles, "model": model, "how": how}
+    paths = [str(Path(__file__).parent), str(ROOT), os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    command = [sys.executable, "-c", "import speed; speed.one_turn()", json.dumps(facts)]
+    told = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)  # noqa: S603
+    return float(told.stdout)
+
+
+def one_turn() -> None:
+    """Take the turn that is described on the command line, and print its seconds."""
+    import ship_geo.data.dataset  # noqa: F401  loads torchgeo
+
+    facts = json.loads(sys.argv[1])
+    folder, model = Path(facts["folder"]), facts["model"]
+    scene = BenchScene(folder / "scene_PAN.tif", folder / "scene_MS.tif", tuple(facts["roles"]))
+    output = folder / "fused.tif"
+    start = time.perf_counter()
+    if model == "gdal":
+        sharpen_by_gdal(folder / "gdal.vrt", scene, output)
+    else:
+        sharpen_by_package(model, facts["how"], scene, output)
+    print(time.perf_counter() - start)
 
 
 def end_to_end(folder: Path, scene: BenchScene, size: int, model: str, how: dict[str, str]) -> list[Contestant]:
     """Contestants from file to file."""
-    vrt = write_vrt(folder / "gdal.vrt", scene)
-    outputs = [folder / f"{name}.tif" for name in ("model", "brovey", "gdal")]
+    write_vrt(folder / "gdal.vrt", scene)
+    turns = {name: partial(in_fresh_process, folder, scene, name, how) for name in (model, "brovey", "gdal")}
+    n_pixel = size * size
+    mine = [] if model == "brovey" else [Contestant(f"end to end, {model}", turns[model], n_pixel)]
     return [
-        Contestant(f"end to end, {model}", partial(sharpen_by_package, model, how, scene, outputs[0]), size * size),
-        Contestant(
-            "end to end, brovey",
-            partial(sharpen_by_package, "brovey", how, scene, outputs[1]),
-            size * size,
-            "end to end, GDAL",
-        ),
-        Contestant("end to end, GDAL", partial(sharpen_by_gdal, vrt, scene, outputs[2]), size * size),
+        *mine,
+        Contestant("end to end, brovey", turns["brovey"], n_pixel, "end to end, GDAL"),
+        Contestant("end to end, GDAL", turns["gdal"], n_pixel),
     ]
 
 
@@ -117,9 +145,20 @@ def windows_alone(scene: BenchScene, model: str, how: dict[str, str], n_window: 
     n_pixel = len(prepared) * job.plan.window**2
     name = f"windows of {job.plan.window}, {job.spec.name}"
     return [
-        Contestant(name, partial(fuser.fuse, prepared, stats, job.groups), n_pixel, "windows, Ship float32"),
-        Contestant("windows, Ship float32", ship_turn(prepared, fuser, how["device"]), n_pixel),
+        Contestant(name, timed(partial(fuser.fuse, prepared, stats, job.groups)), n_pixel, "windows, Ship float32"),
+        Contestant("windows, Ship float32", timed(ship_turn(prepared, fuser, how["device"])), n_pixel),
     ]
+
+
+def timed(turn: Callable[[], object]) -> Callable[[], float]:
+    """Let a turn give its seconds."""
+
+    def take() -> float:
+        start = time.perf_counter()
+        turn()
+        return time.perf_counter() - start
+
+    return take
 
 
 def ship_turn(prepared: Sequence[PreparedWindow], fuser: Fuser, device: str) -> Callable[[], object]:
@@ -146,13 +185,12 @@ def race(contestants: Sequence[Contestant], repeat: int) -> list[dict[str, Any]]
     taken: dict[str, list[float]] = {contestant.name: [] for contestant in contestants}
     for _ in range(repeat):
         for contestant in contestants:
-            start = time.perf_counter()
-            contestant.turn()
-            taken[contestant.name].append(time.perf_counter() - start)
+            taken[contestant.name].append(contestant.turn())
     speed = {one.name: one.n_pixel / 1e6 / statistics.median(taken[one.name]) for one in contestants}
     return [
         {
             "contestant": one.name,
+            "seconds": [round(seconds, 3) for seconds in taken[one.name]],
             "median_s": round(statistics.median(taken[one.name]), 4),
             "megapixels_per_second": round(speed[one.name], 4),
             "ratio": None if one.against is None else round(speed[one.name] / speed[one.against], 3),
@@ -183,7 +221,9 @@ def circumstances(size: int, bands: int, model: str, how: dict[str, str], repeat
 @click.option("--model", default="auto", show_default=True, help="Name or path of weights.")
 @click.option("--device", default="auto", show_default=True)
 @click.option("--precision", default="auto", show_default=True)
-@click.option("--windows", "n_window", default=16, show_default=True, help="Windows for the network alone.")
+@click.option(
+    "--windows", "n_window", default=16, show_default=True, help="Windows for the network alone; 0: leave it out."
+)
 @click.option("--repeat", default=3, show_default=True, help="Turns of every contestant.")
 @click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Where files are put.")
 @json_option
@@ -203,10 +243,11 @@ def main(  # noqa: PLR0913, PLR0917  options
     with tempfile.TemporaryDirectory(prefix="ship-geo-bench-", dir=folder) as held:
         place = Path(held)
         scene = write_scene(place, size, bands)
-        groups = [end_to_end(place, scene, size, model, how), windows_alone(scene, model, how, n_window)]
-        for group in groups:  # libraries load, kernels are chosen
-            race(group, 1)
-        rows = [row for group in groups for row in race(group, repeat)]
+        rows = race(end_to_end(place, scene, size, model, how), repeat)
+        if n_window:
+            alone = windows_alone(scene, model, how, n_window)
+            race(alone, 1)  # kernels are chosen
+            rows += race(alone, repeat)
     show(rows, as_json=as_json, about=circumstances(size, bands, model, how, repeat))
 
 

@@ -55,7 +55,14 @@ def cli() -> None:
 
 @cli.command(cls=Command)
 @pair_options
-@click.option("-o", "--output", metavar="OUT", help="GeoTIFF to write.")
+@click.option("-o", "--output", metavar="OUT", help="GeoTIFF or Zarr store to write.")
+@click.option(
+    "--to",
+    type=click.Choice(["auto", "cog", "zarr"]),
+    default="auto",
+    show_default=True,
+    help="What OUT is; auto: a Zarr store if it ends in .zarr.",
+)
 @click.option("--model", default="auto", show_default=True, help="See `ship-geo models`; or the path of a checkpoint.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
 @click.option("--precision", default="auto", show_default=True, help="auto, float32 or bfloat16.")
@@ -94,7 +101,7 @@ def pansharpen(**options: Any) -> None:
     how = {name: options[name] for name in names}
     if options["dry_run"]:
         _plan(
-            {**chosen, **how, "output": options["output"], "overwrite": options["overwrite"]},
+            {**chosen, **how, **{name: options[name] for name in ("output", "to", "overwrite")}},
             as_json=options["as_json"],
         )
         return
@@ -110,6 +117,7 @@ def pansharpen(**options: Any) -> None:
             **how,
             **run,
             output=output,
+            to=options["to"],
             adapt=int(options["adapt"]) if options["adapt"].isdigit() else options["adapt"],
             adapt_time=options["adapt_time"],
             save_weights=options["save_weights"],

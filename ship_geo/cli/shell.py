@@ -121,7 +121,10 @@ def _in_options(message: str, options: Mapping[str | None, click.Parameter]) -> 
 
 def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     """Show a warning as one line; in the place of `warnings.showwarning`."""
-    click.echo(f"Warning: {message}", err=True)
+    context = click.get_current_context(silent=True)
+    params = [] if context is None else context.command.params
+    options: dict[str | None, click.Parameter] = {param.name: param for param in params}
+    click.echo(f"Warning: {_in_options(str(message), options)}", err=True)
 
 
 def echo_json(value: Any) -> None:

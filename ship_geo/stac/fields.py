@@ -28,6 +28,7 @@ COMMON_NAMES = {
 
 _UNITS = {"radiance": "W.m-2.sr-1.um-1", "toa": "1"}  # UCUM; DN have none
 _COG = "image/tiff; application=geotiff; profile=cloud-optimized"
+_ZARR = "application/vnd.zarr; version=3"
 _CHUNK = 2**22
 _TURN = 360.0
 
@@ -84,7 +85,7 @@ def data_asset(path: Path, scene: Scene, facts: Mapping[str, Any]) -> dict[str, 
         When the file cannot be read.
     """
     try:
-        size, checksum = path.stat().st_size, _checksum(path)
+        facts_of_file = _file_fields(path)
     except OSError as error:
         msg = f"the output of a STAC Item must exist, got {path} ({error.strerror}); write it first"
         raise OutputError(msg) from error
@@ -98,14 +99,21 @@ def data_asset(path: Path, scene: Scene, facts: Mapping[str, Any]) -> dict[str, 
     }
     return {
         "href": f"./{path.name}",
-        "type": _COG,
+        "type": _ZARR if path.is_dir() else _COG,
         "title": "Pan-sharpened bands",
         "roles": ["data"],
         **_without_none(values),
         "bands": [_band(scene, place, facts) for place in range(scene.ms.n_band)],
-        "file:size": size,
-        "file:checksum": SHA256 + checksum,
+        **facts_of_file,
     }
+
+
+def _file_fields(path: Path) -> dict[str, Any]:
+    """Return the size of an output and, of a file, its checksum."""
+    size = path.stat().st_size
+    if path.is_dir():  # a checksum would depend on the order of its objects
+        return {"file:size": sum(part.stat().st_size for part in path.rglob("*") if part.is_file())}
+    return {"file:size": size, "file:checksum": SHA256 + _checksum(path)}
 
 
 def _band(scene: Scene, place: int, facts: Mapping[str, Any]) -> dict[str, Any]:

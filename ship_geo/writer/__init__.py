@@ -1,17 +1,19 @@
 """Writing the result: blocks in any order become one cloud-optimised GeoTIFF, whole or not at all.
 
 Blocks go uncompressed to a hidden folder beside the target; `finish` makes the COG of them, overviews included, and
-renames that over the target. Whatever fails on the way, an existing target stays. `Staging` keeps what is finished for
-the next run, and lets workers write themselves; `GeoTiffWriter` takes any blocks and keeps nothing. The scene is never
-held in memory. Three conventions could surprise. A scene with a nodata value keeps it, and a valid value that equals it
-is moved by the least step, and counted. A scene without one gets an internal mask, and that only if some pixel is
-invalid. And provenance goes to the default tag domain: GDAL drops others, or writes them to files beside the output.
+renames that over the target; of a Zarr store each block is a shard, and the store is renamed when it is whole.
+Whatever fails on the way, an existing target stays. `Staging` keeps what is finished for the next run, and lets workers
+write themselves; `GeoTiffWriter` takes any blocks and keeps nothing. The scene is never held in memory. Three
+conventions could surprise. A scene with a nodata value keeps it, and a valid value that equals it is moved by the least
+step, and counted. A scene without one gets a mask, and that only if some pixel is invalid. And provenance goes to the
+default tag domain: GDAL drops others, or writes them to files beside the output.
 """
 
 from __future__ import annotations
 
 from ship_geo.writer.assembly import CACHE_BYTES, WriteRecord
-from ship_geo.writer.checks import check_output
+from ship_geo.writer.checks import Format, check_output, format_of
+from ship_geo.writer.chunks import PIXELS
 from ship_geo.writer.cog import COG_THREADS, TILE
 from ship_geo.writer.folder import describe, discard
 from ship_geo.writer.geotiff import GeoTiffWriter
@@ -24,8 +26,10 @@ from ship_geo.writer.texts import as_plain, write_json
 __all__ = [
     "CACHE_BYTES",
     "COG_THREADS",
+    "PIXELS",
     "TILE",
     "BlockSink",
+    "Format",
     "GeoTiffWriter",
     "OutputProfile",
     "Staging",
@@ -36,5 +40,6 @@ __all__ = [
     "choose_nodata",
     "describe",
     "discard",
+    "format_of",
     "write_json",
 ]

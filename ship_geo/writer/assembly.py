@@ -6,17 +6,21 @@ stay as they are until the target has its name, so that everything here can be d
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import rasterio
 
+from ship_geo._typing import Box
 from ship_geo.errors import OutputError
 from ship_geo.raster import inspect
+from ship_geo.writer.checks import Format
+from ship_geo.writer.chunks import ZarrPixels
 from ship_geo.writer.cog import copy_to_cog, move, remove_sidecars
-from ship_geo.writer.header import write_headers
+from ship_geo.writer.header import check_header, write_headers
 from ship_geo.writer.profile import OutputProfile
+from ship_geo.writer.store import publish_store
 from ship_geo.writer.tiles import StagedPixels
 
 CACHE_BYTES = 64 * 2**20
@@ -53,8 +57,28 @@ def staged_pixels(folder: Path, profile: OutputProfile) -> StagedPixels:
     return StagedPixels(folder, profile.grid.shape, profile.n_band, profile.dtype, profile.nodata is None)
 
 
+def lay_out(folder: Path, profile: OutputProfile, to: Format, blocks: Sequence[Box]) -> StagedPixels | ZarrPixels:
+    """Return where the pixels of an output are made in a folder.
+
+    Raises
+    ------
+    ArgumentError
+        When a Zarr store cannot be made, or not of these blocks.
+    """
+    if to == "zarr":
+        return ZarrPixels.of(folder, profile, blocks)
+    return staged_pixels(folder, profile)
+
+
+def prepare(pixels: StagedPixels | ZarrPixels, profile: OutputProfile) -> None:
+    """Make what blocks are written into, and find out before any work whether the output can be described."""
+    if isinstance(pixels, StagedPixels):
+        check_header(pixels, profile)
+    pixels.allocate()
+
+
 def publish(
-    pixels: StagedPixels,
+    pixels: StagedPixels | ZarrPixels,
     profile: OutputProfile,
     tags: Mapping[str, str],
     target: Path,
@@ -62,13 +86,17 @@ def publish(
     overwrite: bool,
     is_masked: bool,
 ) -> int:
-    """Make the COG, give it its name, and return its size.
+    """Make the output of its pixels, give it its name, and return its size.
 
     Raises
     ------
     OutputError
         When another file has taken the name meanwhile and must not be replaced, or the COG is not whole.
     """
+    if isinstance(pixels, ZarrPixels):
+        return publish_store(
+            pixels, profile, tags, target, overwrite=overwrite, is_masked=is_masked and pixels.has_mask
+        )
     with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
         staged = write_headers(pixels, profile, tags, is_masked=is_masked and pixels.has_mask)
         inspect(str(staged))

@@ -6,13 +6,53 @@ import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 from ship_geo._typing import PathLike
-from ship_geo.errors import OutputError
+from ship_geo.errors import ArgumentError, OutputError
 from ship_geo.raster import is_remote
 
+Format = Literal["cog", "zarr"]
+"""What an output is: a Cloud Optimized GeoTIFF or a Zarr store."""
 
-def check_output(path: PathLike, *, overwrite: bool = False, inputs: Iterable[str] = (), n_byte: int = 0) -> Path:
+_SUFFIXES: dict[str, Format] = {**dict.fromkeys((".tif", ".tiff", ".gtiff", ".cog"), "cog"), ".zarr": "zarr"}
+_FOREIGN = frozenset(
+    f".{name}"
+    for group in ("bmp gif jp2 jpeg jpg png webp", "img nitf ntf vrt", "h5 hdf nc npy npz", "csv gpkg geojson parquet")
+    for name in (*group.split(), "json", "pdf", "txt", "xml", "zip")
+)
+
+
+def format_of(path: PathLike, to: str = "auto") -> Format:
+    """Return what an output is to be, by its suffix unless it is told.
+
+    Raises
+    ------
+    ArgumentError
+        When there is no such format, or the name belongs to another.
+    """
+    suffix = Path(path).suffix.lower()
+    named = _SUFFIXES.get(suffix)
+    if to not in ("auto", "cog", "zarr"):
+        msg = f"`to` must be one of auto, cog, zarr, got {to!r}; choose one of them"
+        raise ArgumentError(msg)
+    chosen: Format = "zarr" if to == "zarr" else "cog" if to == "cog" or named is None else named
+    if suffix in _FOREIGN or (named is not None and named != chosen):
+        is_cog = chosen == "cog"
+        what, name = ("a GeoTIFF", ".tif") if is_cog else ("a Zarr store", ".zarr")
+        msg = f"the output is {what} and must be named so, got {path}; name it {Path(path).with_suffix(name).name}"
+        raise ArgumentError(msg)
+    return chosen
+
+
+def check_output(
+    path: PathLike,
+    *,
+    overwrite: bool = False,
+    inputs: Iterable[str] = (),
+    n_byte: int = 0,
+    to: Format = "cog",
+) -> Path:
     """Check that an output can be written, before any work is done for it.
 
     Parameters
@@ -25,6 +65,8 @@ def check_output(path: PathLike, *, overwrite: bool = False, inputs: Iterable[st
         Files that must never be replaced.
     n_byte
         Room needed beside the target; `OutputProfile.n_staged` of a profile.
+    to
+        What is written: a file, or the folder of a Zarr store.
 
     Returns
     -------
@@ -41,7 +83,13 @@ def check_output(path: PathLike, *, overwrite: bool = False, inputs: Iterable[st
         msg = f"the output must be a file on a local disk, got {path}; write it locally and copy it"
         raise OutputError(msg)
     target = Path(path).resolve()
-    _check_target(path, target, overwrite=overwrite, inputs=inputs)
+    if to == "zarr":
+        _check_store(path, target, inputs)
+    else:
+        _check_target(path, target, inputs)
+    if target.exists() and not overwrite:
+        msg = f"the output must not exist, got {path}; choose another name or pass overwrite=True"
+        raise OutputError(msg)
     _check_folder(target.parent, n_byte)
     return target
 
@@ -54,7 +102,7 @@ def disk_full(folder: Path, needed: int, free: int) -> str:
     )
 
 
-def _check_target(path: PathLike, target: Path, *, overwrite: bool, inputs: Iterable[str]) -> None:
+def _check_target(path: PathLike, target: Path, inputs: Iterable[str]) -> None:
     for source in inputs:
         if not is_remote(source) and _is_same_file(Path(source), target):
             msg = f"the output must not be one of the inputs, got {path} for both; choose another name"
@@ -65,8 +113,18 @@ def _check_target(path: PathLike, target: Path, *, overwrite: bool, inputs: Iter
     if target.exists() and not target.is_file():
         msg = f"the output must be a plain file, got the device or pipe {path}; choose another name"
         raise OutputError(msg)
-    if target.exists() and not overwrite:
-        msg = f"the output must not exist, got {path}; choose another name or allow to overwrite it"
+
+
+def _check_store(path: PathLike, target: Path, inputs: Iterable[str]) -> None:
+    local = {source: Path(source).resolve() for source in inputs if not is_remote(source)}
+    held = [source for source, file in local.items() if target in (file, *file.parents)]
+    if held:
+        msg = f"the output must not hold an input, got {path} around {held[0]}; choose another name"
+        raise OutputError(msg)
+    if target.exists() and not any((target / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray")):
+        msg = (
+            f"only a Zarr store is replaced by a Zarr store, got another file or folder at {path}; choose another name"
+        )
         raise OutputError(msg)
 
 

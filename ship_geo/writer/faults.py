@@ -52,6 +52,6 @@ def failures(output: Path, folder: Path, n_needed: int) -> Iterator[None]:
 def disk_use(folder: Path) -> int:
     """Room that the files in a folder take on the disk, bytes; holes take none."""
     try:
-        return sum(path.stat().st_blocks * 512 for path in folder.iterdir())
+        return sum(path.stat().st_blocks * 512 for path in folder.rglob("*"))
     except OSError:
         return 0

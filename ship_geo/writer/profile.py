@@ -64,7 +64,9 @@ class OutputProfile:
     rpc
         Camera model in pixels of the output. Without a CRS the output is in sensor geometry and has no transform.
     compress
-        ``"deflate"``, which every reader knows, or ``"zstd"``, which is faster and a little smaller.
+        ``"deflate"``, which every reader knows, or ``"zstd"``, which is faster and a little smaller. Of GeoTIFFs only.
+    roles
+        Names of the bands as coordinates; none given: their numbers.
 
     Raises
     ------
@@ -83,6 +85,7 @@ class OutputProfile:
     wavelengths: tuple[Wavelength | None, ...] = ()
     rpc: Rpc | None = None
     compress: Compression = "deflate"
+    roles: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.compress not in _COMPRESSIONS:
@@ -130,6 +133,7 @@ class OutputProfile:
             tags={**scene.tags, **(tags or {})},
             wavelengths=tuple(band.wavelength for band in bands),
             rpc=scene.output_rpc,
+            roles=scene.ms.roles,
         )
 
     def band_tags(self, place: int) -> dict[str, str]:

@@ -16,6 +16,7 @@ from ship_geo._typing import Box
 from ship_geo.errors import OutputError
 from ship_geo.ledger import Entry, append
 from ship_geo.raster import Mask, Values
+from ship_geo.writer.chunks import ZarrPixels
 from ship_geo.writer.faults import failures
 from ship_geo.writer.tiles import StagedPixels
 
@@ -34,12 +35,12 @@ class BlockSink:
         Of the run; the folder has the same while the run lasts.
     """
 
-    pixels: StagedPixels
+    pixels: StagedPixels | ZarrPixels
     token: str
 
     def can_see(self) -> bool:
         """Whether this process sees the folder of the run and may write there."""
-        return self._is_current() and os.access(self.pixels.raster.path, os.W_OK)
+        return self._is_current() and os.access(self.pixels.path, os.W_OK)
 
     def write(
         self, box: Box, values: Values, valid: Mask | None = None, counts: Mapping[str, int] | None = None
@@ -71,7 +72,7 @@ class BlockSink:
         """
         self.pixels.check(box, values, valid)
         n_invalid = 0 if valid is None else int(np.count_nonzero(~valid))
-        with failures(self.pixels.raster.path, self.pixels.folder, 0):
+        with failures(self.pixels.path, self.pixels.folder, 0):
             if not self._is_current():
                 msg = f"blocks must go to the run that asked for them, got one for {self.pixels.folder}; it has ended"
                 raise OutputError(msg)

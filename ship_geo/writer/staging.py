@@ -1,10 +1,11 @@
 """Making an output in blocks that are kept: an interrupted job goes on where it stopped, workers write themselves.
 
-Blocks go to tiles in a hidden folder beside the target, each noted with its checksum; `Staging.finish` makes the COG
-and gives it its name. A run that finds the folder of another with the same facts verifies the blocks that are noted and
-does the rest; with other facts it starts anew and says why. The scene is never held in memory. Two conventions could
-surprise. However a run ends, the folder is kept if there is a finished block in it, else it goes; a finished job leaves
-none. And blocks come with nodata in place: nothing here changes a value.
+Blocks go to tiles, or to shards of a Zarr store, in a hidden folder beside the target, each noted with its checksum;
+`Staging.finish` makes the COG, or describes the store, and gives it its name. A run that finds the folder of another
+with the same facts verifies the blocks that are noted and does the rest; with other facts it starts anew and says why.
+The scene is never held in memory. Two conventions could surprise. However a run ends, the folder is kept if there is a
+finished block in it, else it goes; a finished job leaves none. And blocks come with nodata in place: nothing here
+changes a value.
 """
 
 from __future__ import annotations
@@ -26,14 +27,16 @@ from ship_geo.errors import ArgumentError, OutputError
 from ship_geo.ledger import Entry
 from ship_geo.provenance import software_version
 from ship_geo.raster import Mask, Values
-from ship_geo.writer.assembly import WriteRecord, publish, staged_pixels
-from ship_geo.writer.checks import check_output
+from ship_geo.writer.assembly import WriteRecord, lay_out, prepare, publish
+from ship_geo.writer.checks import Format, check_output
+from ship_geo.writer.chunks import ZarrPixels
 from ship_geo.writer.faults import disk_use, failures
 from ship_geo.writer.folder import StagingFolder, folder_of
-from ship_geo.writer.header import check_header
 from ship_geo.writer.profile import OutputProfile
 from ship_geo.writer.sink import BlockSink
 from ship_geo.writer.tiles import StagedPixels
+
+Pixels = StagedPixels | ZarrPixels
 
 _N_THREAD = 4  # that verify blocks
 _LAYOUT = 1  # of the staged pixels; another number makes what older versions left useless
@@ -63,6 +66,8 @@ class Staging:
         Files that must never be replaced.
     restart
         Whether to drop what an earlier run left.
+    to
+        ``"cog"`` or ``"zarr"``, of which each block becomes one shard.
 
     Attributes
     ----------
@@ -93,11 +98,13 @@ class Staging:
         overwrite: bool = False,
         inputs: Iterable[str] = (),
         restart: bool = False,
+        to: Format = "cog",
     ) -> None:
         self.path = Path(target)
         self.profile = profile
         self.blocks = tuple(blocks)
         self.overwrite, self.inputs, self.restart = overwrite, tuple(inputs), restart
+        self.to = to
         self.restarted_because = ""
         self._facts = _complete(facts, profile, self.blocks)
         self._known = frozenset(self.blocks)
@@ -109,7 +116,7 @@ class Staging:
         self._tags: dict[str, str] = {}
 
     def __enter__(self) -> Self:
-        target = check_output(self.path, overwrite=self.overwrite, inputs=self.inputs)
+        target = check_output(self.path, overwrite=self.overwrite, inputs=self.inputs, to=self.to)
         try:
             with failures(self.path, folder_of(target), self.profile.n_staged):
                 self._folder = StagingFolder(target)
@@ -186,7 +193,7 @@ class Staging:
         self._tags.update(tags)
 
     def finish(self) -> WriteRecord:
-        """Make the COG, put it at the target, remove the folder, and return what was written.
+        """Make the output, put it at the target, remove the folder, and return what was written.
 
         Raises
         ------
@@ -197,7 +204,7 @@ class Staging:
             on the disk as it noted; what is finished is kept.
         """
         folder, sink = self._opened
-        needed = self.profile.n_staged + self.profile.n_byte * 4 // 3  # overviews add a third
+        needed = self.profile.n_staged + (self.profile.n_byte * 4 // 3 if self.to == "cog" else 0)  # with overviews
         with failures(self.path, folder.path, needed):
             self._gather(sink.pixels)
             self._check_whole(folder)
@@ -223,14 +230,13 @@ class Staging:
         return self._folder, self._sink
 
     def _open(self, folder: StagingFolder) -> BlockSink:
-        pixels = staged_pixels(folder.path, self.profile)
+        pixels = lay_out(folder.path, self.profile, self.to, self.blocks)
         self.restarted_because = self._why_anew(folder.path)
         if self.restarted_because or not ledger.read(folder.path):
             folder.empty()
         room = max(self.profile.n_staged - disk_use(folder.path), 0)
-        check_output(self.path, overwrite=self.overwrite, inputs=self.inputs, n_byte=room)
-        check_header(pixels, self.profile)
-        pixels.allocate()
+        check_output(self.path, overwrite=self.overwrite, inputs=self.inputs, n_byte=room, to=self.to)
+        prepare(pixels, self.profile)
         ledger.write_facts(folder.path, self._facts)
         self._resume(pixels)
         sink = BlockSink(pixels, uuid.uuid4().hex)
@@ -245,12 +251,12 @@ class Staging:
         facts = ledger.read_facts(folder)
         return "the record of the earlier run cannot be read" if facts is None else ledger.changes(facts, self._facts)
 
-    def _resume(self, pixels: StagedPixels) -> None:
+    def _resume(self, pixels: Pixels) -> None:
         """Take what is on the disk as an earlier run noted it; forget the rest."""
         self._verify(pixels, ledger.read(pixels.folder))
         ledger.rewrite(pixels.folder, self._done.values())
 
-    def _gather(self, pixels: StagedPixels) -> None:
+    def _gather(self, pixels: Pixels) -> None:
         """Take what workers wrote if it is on the disk, as this process sees it, as they noted it."""
         with self._lock:
             accepted = [entry for box, entry in self._done.items() if box not in self._trusted]
@@ -258,7 +264,7 @@ class Staging:
                 del self._done[entry.box]
         self._verify(pixels, [*accepted, *ledger.read(pixels.folder)])
 
-    def _verify(self, pixels: StagedPixels, entries: Iterable[Entry]) -> None:
+    def _verify(self, pixels: Pixels, entries: Iterable[Entry]) -> None:
         claimed: dict[Box, list[Entry]] = {}
         for entry in entries:
             if entry.box in self._known and entry.box not in self._trusted:

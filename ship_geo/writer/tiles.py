@@ -178,31 +178,14 @@ class StagedPixels:
         """The file of the mask; not yet named as GDAL looks for it, since it may turn out to be needless."""
         return TiledFile(self.folder / "mask.tif", self.shape, 1, "uint8")
 
-    def check(self, box: Box, values: Values, valid: Mask | None) -> None:
-        """Check that a block fits.
+    @property
+    def path(self) -> Path:
+        """What must be writable."""
+        return self.raster.path
 
-        Raises
-        ------
-        ArgumentError
-            When it has another band count or data type, or reaches over the edge of the output.
-        """
-        row0, row1, col0, col1 = box
-        n_row, n_col = self.shape
-        fits = (
-            0 <= row0 < row1 <= n_row
-            and 0 <= col0 < col1 <= n_col
-            and values.shape == (self.n_band, row1 - row0, col1 - col0)
-            and values.dtype == np.dtype(self.dtype)
-            and (valid is None or valid.shape == values.shape[1:])
-        )
-        if not fits:
-            mask = "" if valid is None else f" with mask {valid.shape}"
-            msg = (
-                f"a block must be {self.dtype} with {self.n_band} bands inside {(n_row, n_col)} and fit its mask, "
-                f"got {values.dtype} {values.shape} for rows {row0}-{row1} and columns {col0}-{col1}{mask}; "
-                "cut it to the output"
-            )
-            raise ArgumentError(msg)
+    def check(self, box: Box, values: Values, valid: Mask | None) -> None:
+        """Check that a block fits; see `check_block`."""
+        check_block((self.n_band, *self.shape), self.dtype, box, values, valid)
 
     def allocate(self) -> None:
         """Make the files where they are missing."""
@@ -233,6 +216,42 @@ class StagedPixels:
     @property
     def _shown_mask(self) -> Path:
         return self.raster.path.with_name(f"{self.raster.path.name}.msk")
+
+
+def check_block(shape: tuple[int, int, int], dtype: str, box: Box, values: Values, valid: Mask | None) -> None:
+    """Check that a block fits an output.
+
+    Parameters
+    ----------
+    shape, dtype
+        (band, row, col) and data type of the output.
+    box
+        (row0, row1, col0, col1) on the output.
+    values, valid
+        (band, row, col), and its mask (row, col) or None.
+
+    Raises
+    ------
+    ArgumentError
+        When it has another band count or data type, or reaches over the edge of the output.
+    """
+    row0, row1, col0, col1 = box
+    n_band, n_row, n_col = shape
+    fits = (
+        0 <= row0 < row1 <= n_row
+        and 0 <= col0 < col1 <= n_col
+        and values.shape == (n_band, row1 - row0, col1 - col0)
+        and values.dtype == np.dtype(dtype)
+        and (valid is None or valid.shape == values.shape[1:])
+    )
+    if not fits:
+        mask = "" if valid is None else f" with mask {valid.shape}"
+        msg = (
+            f"a block must be {dtype} with {n_band} bands inside {(n_row, n_col)} and fit its mask, "
+            f"got {values.dtype} {values.shape} for rows {row0}-{row1} and columns {col0}-{col1}{mask}; "
+            "cut it to the output"
+        )
+        raise ArgumentError(msg)
 
 
 def _cuts(start: int, stop: int) -> Iterator[slice]:

@@ -92,3 +92,23 @@ def test_scene_is_a_pair_on_one_ground(tmp_path: Path) -> None:
         means = pan.read(1).reshape(275, 4, 275, 4).mean(axis=(1, 3)).ravel()
         for band in ms.read():
             assert np.corrcoef(means, band.ravel())[0, 1] > 0.999
+
+
+def test_laziness_tells_what_a_window_reads_and_what_a_graph_costs(tmp_path: Path) -> None:
+    sizes = ("--size", 512, "--graph-size", 8192, "--window", 64)
+    (row,) = result_of("laziness.py", *sizes, "--model", "exp", "--folder", tmp_path)["results"]
+    assert row["asked_while_building"] == 0
+    assert 0 < row["graph_s"] < 60
+    assert row["graph_chunks"] == 16**2
+    assert row["scene_bytes"] > 512 * 512 * 2
+    assert row["asked_bytes"] > 0
+    assert row["read_bytes"] > 0
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_whole_run_keeps_to_its_memory(tmp_path: Path) -> None:
+    budget = 1700
+    limits = ("--max-memory", f"{budget}MiB", "--limit", budget * 2**20 / 1e6)
+    (row,) = result_of("memory.py", "--size", 2048, "--model", "brovey", *limits, "--folder", tmp_path)["results"]
+    assert row["peak_mib"] <= budget
