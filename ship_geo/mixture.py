@@ -32,16 +32,19 @@ SIDE = 128
 MAX_BLOCKS = 8
 """Blocks that are read of a large scene."""
 
-PRIOR = (0.1, 0.1, 0.1, 0.1, 0.6)
+PRIOR = (0.05, 0.05, 0.05, 0.35, 0.5)
 """Weights of the details and of the network's residual where the scene tells nothing."""
 
-RIDGE, BAND_RIDGE = 0.03, 0.3
+RIDGE, BAND_RIDGE = 0.3, 1.0
 """Pull of the prior on all bands, and of the weights of all bands on each, as a share of the mean energy."""
 
 MIN_COUNT = 500
 """MS pixels that must count for the scene to be asked."""
 
 DIGITS = 4
+
+_DARKEST = 1e-6
+_DIM = 0.1  # of the mean brightness; what is darker weighs no more
 
 Mixture = tuple[tuple[float, ...], ...]
 """Per band: weights of the four details and of the network's residual."""
@@ -74,15 +77,16 @@ def fit_mixture(scene: CoarseScene | None, residual: Residual, groups: Sequence[
     energy = np.zeros((n_band, N_DETAIL + 1, N_DETAIL + 1))
     shared = np.zeros((n_band, N_DETAIL + 1))
     for block in scene.blocks:
+        weight = _weight(block)
         for group in groups:
             parts = _parts(scene, block, list(group), residual)
             target = block.missing[list(group)][:, block.counts].double()
             for index, band in enumerate(group):
                 if band in group[:index]:
                     continue  # a short group repeats its last band
-                table = parts[:, index].numpy()
+                table = (weight * parts[:, index]).numpy()
                 energy[band] += table @ table.T
-                shared[band] += table @ target[index].numpy()
+                shared[band] += table @ (weight * target[index]).numpy()
     return _solve(energy, shared, scene.stats.moments.var[:n_band])
 
 
@@ -99,6 +103,13 @@ def _parts(scene: CoarseScene, block: CoarseBlock, bands: list[int], residual: R
     inputs = scene.network_inputs(block, bands)
     added = residual(*network_streams(*inputs)) * inputs[-1].ms_std
     return torch.cat([*injected_details(*inputs), added])[:, :, block.counts].double()
+
+
+def _weight(block: CoarseBlock) -> Tensor:
+    """Root of the brightness, inverted, of the pixels that count: dark ones show errors of colour as bright ones do."""
+    bands = block.inputs.ms_up[:, block.counts].double()
+    level = bands.mean(1, keepdim=True).abs().clamp(min=_DARKEST)
+    return (bands / level).square().mean(0).sqrt().clamp(min=_DIM) ** -0.5
 
 
 def _solve(energy: NDArray[np.float64], shared: NDArray[np.float64], variance: NDArray[np.float64]) -> Mixture:
