@@ -176,11 +176,12 @@ def band_statistics(ms_up: Tensor, pan: Tensor, pan_low: Tensor, blur: Tensor) -
     """
     ms_mean, ms_std = _spatial(ms_up)
     pan_mean, pan_std = _spatial(pan)
-    low_mean, low_std = _spatial(pan_low)
+    low_mean = pan_low.mean((-2, -1), keepdim=True)
     deviation, low = pan - pan_mean, pan_low - low_mean
     shared = (low * deviation).mean((-2, -1), keepdim=True).clamp(min=DARKEST**2)
     gain = ((ms_up - ms_mean) * deviation).mean((-2, -1), keepdim=True) / shared
-    low_gain = ((ms_up - ms_mean) * low).mean((-2, -1), keepdim=True) / low_std**2
+    low_variance = low.square().mean((-2, -1), keepdim=True).clamp(min=DARKEST**2)
+    low_gain = ((ms_up - ms_mean) * low).mean((-2, -1), keepdim=True) / low_variance
     weight, intensity_gain = _intensity(ms_up - ms_mean, (pan_low - low_mean).mean(1))
     intensity = (weight * (ms_up - ms_mean)).sum(1, keepdim=True) + pan_mean
     haze = ms_up.flatten(2)[..., ::HAZE_STEP].quantile(HAZE, -1)[..., None, None]

@@ -26,6 +26,7 @@ from ship_geo.degrade import degrade_pair
 from ship_geo.errors import ArgumentError, ProductError
 from ship_geo.nn.inputs import N_GUIDE, N_STREAM
 from ship_geo.ops.resample import degrade, upsample
+from ship_geo.ops.views import BandView
 from ship_geo.scene import open_scene
 
 PATCH = 12
@@ -310,14 +311,24 @@ def test_windows_without_valid_pixels_are_drawn_again(write_pair, tmp_path):
         assert bool((batch.ref != batch.ms_stream[:, :4]).flatten(1).any(1).all())
 
 
-def test_scenes_without_valid_pixels_are_named(write_pair, tmp_path, monkeypatch):
-    monkeypatch.setattr(reduced, "MAX_DRAWS", 2)
+def test_scenes_where_no_window_is_valid_are_named(write_pair, tmp_path, monkeypatch):
+    monkeypatch.setattr(reduced, "MAX_DRAWS", 1)
+    ms = labelled(4, 150)
+    ms[:, :, 12:] = 0
+    pan = np.kron(ms.mean(axis=0), np.ones((2, 2)))
+    write_pair(tmp_path, pan.shape, ratio=2, ms=ms, pan=pan, nodata=0)
+    steps = ReducedSteps(ScenePairDataset(tmp_path), 20, 1, 8, 0)
+    with pytest.raises(ProductError, match="windows need a valid pixel, got none in 1 of town"):
+        [steps[index] for index in range(20)]
+
+
+def test_scenes_without_valid_pixels_are_named(write_pair, tmp_path):
     size = SIZE[2]
     write_pair(
         tmp_path, (size, size), ratio=2, ms=np.zeros((4, size // 2, size // 2)), pan=np.ones((size, size)), nodata=0
     )
     steps = ReducedSteps(ScenePairDataset(tmp_path), 1, 1, 8, 0)
-    with pytest.raises(ProductError, match="windows need a valid pixel, got none in 2 of town"):
+    with pytest.raises(ProductError, match="town: a scene needs pixels that are valid in PAN and in all MS bands"):
         steps[0]
     with pytest.raises(ProductError, match="valid in PAN and in all MS bands"):
         steps.scene_stats(0)

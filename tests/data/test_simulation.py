@@ -139,7 +139,7 @@ def test_shift_moves_ms_against_the_reference() -> None:
 
 
 def test_each_nuisance_changes_the_pair() -> None:
-    clean = run(only(4))
+    clean = run(only(4), n=3)  # blur of PAN is small in many samples
     for change in (
         {"noise": 0.1},
         {"haze": 1.0},
@@ -148,7 +148,7 @@ def test_each_nuisance_changes_the_pair() -> None:
         {"gnyq_error": 0.05},
         {"repeat": 1.0},
     ):
-        changed = run(only(4, **change))
+        changed = run(only(4, **change), n=3)
         assert not torch.equal(changed.ms_stream, clean.ms_stream), change
 
 
