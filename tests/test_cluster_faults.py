@@ -302,7 +302,7 @@ def test_full_disk_of_the_workers_is_told_and_what_is_finished_kept(
         workers.client.run(free_disk)
     assert [found.name for found in tmp_path.iterdir()] == [".fused.tif.ship-geo"]
     record = write(scene, MODEL, path, client=workers.client)
-    assert 2 <= record.n_resumed <= 6
+    assert 2 <= record.n_resumed <= 8  # both workers keep four files at most
     assert read(path) == expected[MODEL].tobytes()
 
 

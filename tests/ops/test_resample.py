@@ -171,7 +171,7 @@ def test_shift_samples_a_ramp_further_on(shift: float) -> None:
     index = torch.arange(40.0)
     inside = slice(7, -7)
     # a windowed sinc keeps lines nearly: its weights sum to one, their centroid is off by less than this
-    torch.testing.assert_close((axis_shift(40, shift) @ index)[inside], (index + shift)[inside], atol=0.01, rtol=0)
+    torch.testing.assert_close((axis_shift(40, shift) @ index)[inside], (index + shift)[inside], atol=0.02, rtol=0)
 
 
 @pytest.mark.parametrize("shift", [0, 1, -3, 40])

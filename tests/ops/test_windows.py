@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from ship_geo.ops.masks import fill_invalid, ms_mask_on_pan
+from ship_geo.ops.masks import ms_mask_on_pan
 from ship_geo.ops.resample import degrade, upsample
 from ship_geo.ops.views import BandView
-from ship_geo.ops.windows import PreparedWindow, prepare_window
+from ship_geo.ops.windows import PreparedWindow, fill, prepare_window
 
 HALO = 32
 SIZE = 48
@@ -157,13 +157,13 @@ def test_fill_does_not_depend_on_the_number_of_threads() -> None:
 
 
 def test_window_without_views_is_plain_interpolation_and_degradation(noise: tuple[np.ndarray, np.ndarray]) -> None:
-    ms, pan = (torch.from_numpy(values.astype(np.float32)) for values in noise)
+    ms, pan = noise
     ms_valid, pan_valid = torch.ones(ms.shape[1:], dtype=torch.bool), torch.ones(pan.shape[1:], dtype=torch.bool)
     ms_valid[3:6, 8:] = False
     pan_valid[40:60, 40:50] = False
     masks = {"ms_valid": ms_valid.numpy(), "pan_valid": pan_valid.numpy()}
     window = prepare(*noise, **masks)
-    filled, full = fill_invalid(ms, ms_valid), fill_invalid(pan, pan_valid)
+    (filled, _), (full, _) = fill(noise[0], masks["ms_valid"]), fill(noise[1], masks["pan_valid"])
     ratio, core = (4.0, 4.0), (-12.0 - HALO,) * 2
     low = degrade(full, ms.shape[-2:], ratio, (-12.0, -12.0), GAINS)
     assert torch.equal(window.ms_up, upsample(filled, (SIZE, SIZE), ratio, core))

@@ -161,7 +161,7 @@ def test_table_that_is_none_is_refused(train: Callable[..., Result], tmp_path: P
     (tmp_path / "scenes.parquet").write_text("no table")
     done = train(write_config(tmp_path), "--scenes", tmp_path / "scenes.parquet", "--out", tmp_path / "run")
     assert done.exit_code == 1
-    assert "a table of scenes must be readable, got" in done.output
+    assert "a table of scenes must be a file that GeoPandas reads, got" in done.output
 
 
 def test_published_weights_come_with_the_list_of_their_files(train: Callable[..., Result], tmp_path: Path) -> None:

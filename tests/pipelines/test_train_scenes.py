@@ -29,8 +29,8 @@ val_region = 72
 save_every = 4
 
 [network]
-n_in = 20
-n_guide = 2
+n_in = 24
+n_guide = 3
 n_feature = 4
 n_order = 2
 n_stage = 1
