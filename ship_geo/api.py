@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 
-REPORT_BASELINES = ("exp", "brovey", "gsa", "mtf-glp-fs")
+REPORT_BASELINES = ("exp", "bt-h", "bdsd-pc", "mtf-glp-fs")
 """Methods that the report of `pansharpen_scene` compares with: the floor, what GIS programs do, and two good ones."""
 
 
