@@ -17,12 +17,12 @@ from fractions import Fraction
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
 from affine import Affine
 
 from ship_geo.errors import ArgumentError, GridError
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
     from pyproj import CRS
@@ -126,6 +126,8 @@ class Grid:
 
 def pixel_centres(grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Coordinates (x, y) of pixel centres along the axes of a grid that is not rotated."""
+    import numpy as np  # a grid is imported without
+
     a, _, c, _, e, f = grid.transform[:6]
     n_row, n_col = grid.shape
     return c + a * (np.arange(n_col) + 0.5), f + e * (np.arange(n_row) + 0.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from affine import Affine
 
@@ -134,6 +135,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _own_scheduler() -> Iterator[None]:
+    """Leave no scheduler to the next module: clients that close in another order than they opened do."""
+    yield
+    if "dask" in sys.modules:
+        import dask
+
+        dask.config.config.pop("scheduler", None)
 
 
 @pytest.fixture(scope="session")
