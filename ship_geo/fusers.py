@@ -283,6 +283,7 @@ class NetworkFuser:
             return self._residual(ms_stream.to(self.device), guide_stream.to(self.device)).cpu()
 
     def _residual(self, ms_stream: Tensor, guide_stream: Tensor) -> Tensor:
+        settle_threads(self.device)  # every thread of this process has a number of its own
         last = torch.channels_last
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             fused = self.network(ms_stream.contiguous(memory_format=last), guide_stream.contiguous(memory_format=last))
