@@ -21,6 +21,7 @@ from ship_geo.data.reader import PairSample
 from ship_geo.degrade import ReducedPair, degrade_pair
 from ship_geo.inference import WindowSource
 from ship_geo.nn.inputs import BandStatistics
+from ship_geo.ops.masks import erode
 from ship_geo.ops.resample import move
 from ship_geo.ops.views import BandView, fit_views, observe
 from ship_geo.ops.windows import PreparedWindow, prepare_window
@@ -163,9 +164,8 @@ def _prepare(one: ReducedPair, pair: Pair, views: Sequence[BandView], side: int)
         views=views,
     )
     known = window.valid & one.ref_valid & _middle(one.ref_valid.shape, side)
-    lost = torch.nn.functional.pad((~known)[None].float(), (EDGE,) * 4, value=1.0)
-    counts = torch.nn.functional.max_pool2d(lost, 2 * EDGE + 1, stride=1)[0] < 0.5  # noqa: PLR2004  half a pixel
-    return CoarseBlock(window, move(one.ref - window.ms_placed, [(-view.row, -view.col) for view in views]), counts)
+    missing = move(one.ref - window.ms_placed, [(-view.row, -view.col) for view in views])
+    return CoarseBlock(window, missing, erode(known, EDGE))
 
 
 def _middle(shape: Sequence[int], side: int) -> Tensor:

@@ -66,6 +66,12 @@ def _extent(is_whole: Tensor) -> slice:
     return slice(max(0, int(found[0]) - REACH), int(found[-1]) + 1 + REACH)
 
 
+def erode(valid: Tensor, radius: int) -> Tensor:
+    """Pixels (row, col) whose square neighbourhood is wholly valid and inside the array."""
+    lost = torch.nn.functional.pad((~valid)[None].float(), (radius,) * 4, value=1.0)
+    return torch.nn.functional.max_pool2d(lost, 2 * radius + 1, stride=1)[0] < 0.5  # noqa: PLR2004  half a pixel
+
+
 def ms_mask_on_pan(
     valid: Tensor, shape: tuple[int, int], ratio: tuple[float, float], phase: tuple[float, float]
 ) -> Tensor:

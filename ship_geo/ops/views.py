@@ -24,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ship_geo.ops.masks import erode
 from ship_geo.ops.moments import Moments
 from ship_geo.ops.mtf import mtf_sigma
 from ship_geo.ops.resample import axis_decimate
@@ -110,7 +111,7 @@ def observe(
     views = _views(pan[0], shape, ratio, phase)
     covered = _views(pan_valid.to(pan.dtype), shape, ratio, phase, _GAINS[:1], (-REACH, REACH))
     whole = ((covered - 1).abs().amax((0, 1, 2)) < _SEEN) & _is_inside(pan.shape[-2:], shape, ratio, phase) & ms_valid
-    known = _erode(whole, _EDGE)
+    known = erode(whole, _EDGE)
     images = torch.cat([views.flatten(0, 2), ms])
     return Moments.from_samples(_fine(images)[:, known].numpy())
 
@@ -156,12 +157,6 @@ def _smoother(n: int) -> Tensor:
 def _fine(images: Tensor) -> Tensor:
     exact = images.double()
     return exact - _smoother(images.shape[-2]) @ exact @ _smoother(images.shape[-1]).mT
-
-
-def _erode(valid: Tensor, radius: int) -> Tensor:
-    """Pixels whose neighbourhood is wholly valid and inside the array."""
-    lost = torch.nn.functional.pad((~valid)[None].float(), (radius,) * 4, value=1.0)
-    return torch.nn.functional.max_pool2d(lost, 2 * radius + 1, stride=1)[0] < 0.5  # noqa: PLR2004  half a pixel
 
 
 def fit_views(parts: Iterable[Moments], gnyq_ms: Sequence[float], ratio: RowCol) -> tuple[BandView, ...]:
