@@ -32,15 +32,16 @@ from ship_geo.baselines import METHODS
 from ship_geo.coarser import Pair
 from ship_geo.errors import ShipGeoError
 from ship_geo.fusers import ModelSpec, NetworkFuser, band_groups, load_fuser
-from ship_geo.inference import ReaderSource, fuse_block, gather_stats, stats_plan, to_dtype, value_limits
+from ship_geo.inference import ReaderSource, fuse_block, gather_stats, to_dtype, value_limits
 from ship_geo.mixture import add_mixture
+from ship_geo.sampling import statistics_plan
 from ship_geo.stats import SceneStats
 from ship_geo.tiling import Plan, halo_for
 
 
 def measure_scene(case: Case, kind: str = "classical") -> SceneStats:
     """Gather the statistics that all models of a kind are told; networks hear how each band sees PAN, too."""
-    plan = stats_plan(case.reader.shape, halo_for(case.ratio))
+    plan = statistics_plan(case.reader.shape, halo_for(case.ratio))
     return gather_stats(ReaderSource(case.reader), plan, case.sensor, case.ratio if kind == "network" else None)
 
 

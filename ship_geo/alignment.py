@@ -19,8 +19,8 @@ from ship_geo._typing import RowCol, Shape
 from ship_geo.data.reader import FilePairReader, PairReader
 from ship_geo.grids import Span
 from ship_geo.register import BORDER, Shift, WindowPair, estimate_shift, moved_grid
+from ship_geo.sampling import spread
 from ship_geo.scene import Scene
-from ship_geo.stats import spread
 
 N_WINDOW = 20
 """Windows that are compared."""

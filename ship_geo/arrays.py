@@ -35,8 +35,9 @@ from ship_geo.lazy import Chunks, chunk_shape, describe
 from ship_geo.mixture import MAX_BLOCKS, SIDE
 from ship_geo.ops.moments import Moments
 from ship_geo.ops.views import BandView, fit_views
+from ship_geo.sampling import statistics_windows
 from ship_geo.sensors import Sensor
-from ship_geo.stats import SceneStats, WindowStats, spread
+from ship_geo.stats import SceneStats, WindowStats
 from ship_geo.tiling import Plan, Window
 
 Span = tuple[int, int]
@@ -183,9 +184,9 @@ class _Parts:
 
 def _add_statistics(parts: _Parts) -> TaskRef:
     plan = parts.job.sample_plan
-    chosen = spread(len(plan))
+    chosen = statistics_windows(plan)
     views = _add_views(parts)
-    measured = List(*(parts.measure(index, _window(plan, index), views) for index in chosen))
+    measured = List(*(parts.measure(index, window, views) for index, window in enumerate(chosen)))
     inputs = _Inputs(parts.ms.image, parts.pan.image) if len(chosen) < len(plan) else None
     key = f"ship-statistics-{parts.job.token}"
     parts.graph[key] = Task(key, _merge, parts.job_ref, measured, views, inputs)
@@ -209,16 +210,9 @@ def _add_views(parts: _Parts) -> TaskRef:
     """Add the tasks that find out how each band sees what PAN sees, as far as the job wants to know."""
     plan, key = parts.job.sample_plan, f"ship-views-{parts.job.token}"
     chosen = observed_windows(plan) if parts.job.observes else []
-    looks = List(*(parts.observe(index, _window(plan, index)) for index in chosen))
+    looks = List(*(parts.observe(index, window) for index, window in enumerate(chosen)))
     parts.graph[key] = Task(key, _find_views, parts.job_ref, looks)
     return TaskRef(key)
-
-
-def _window(plan: Plan, index: int) -> Window:
-    """Return one of the windows of a plan without overlap; a large scene has tens of thousands."""
-    row, col = (axis.start(i) for axis, i in zip((plan.rows, plan.cols), divmod(index, len(plan.cols)), strict=True))
-    (window,) = plan.windows_in(row, row + 1, col, col + 1)
-    return window
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,7 +30,8 @@ from ship_geo.lazy import Chunks, chunk_shape
 from ship_geo.nn.ship_plus_plus import ShipPlusPlusConfig
 from ship_geo.nn.weights import resolve_weights
 from ship_geo.ops.views import fit_views
-from ship_geo.stats import SceneStats, spread
+from ship_geo.sampling import spread, statistics_windows
+from ship_geo.stats import SceneStats
 
 N_THREAD = 2
 """Blocks at a time on this machine, except for networks on the CPU: one is fused while the next is read."""
@@ -189,7 +190,7 @@ def forecast(job: Job, budget: Budget, *, staged_bytes: int, measured: bool = Tr
     seconds = None
     if per_window is not None:
         n_core = min(4, os.cpu_count() or 1)
-        n_sample = len(spread(len(job.sample_plan)))
+        n_sample = len(statistics_windows(job.sample_plan))
         seconds = per_window * (len(job.plan) + n_sample) + staged_bytes / (COPY_BYTES_PER_SECOND * n_core)
     return {
         "blocks": len(job.plan.blocks(budget.block_shape)),

@@ -25,7 +25,8 @@ from ship_geo.ops.masks import erode
 from ship_geo.ops.resample import move
 from ship_geo.ops.views import BandView, fit_views, observe
 from ship_geo.ops.windows import PreparedWindow, prepare_window
-from ship_geo.stats import SceneStats, WindowStats, spread
+from ship_geo.sampling import PLACE, places, spread
+from ship_geo.stats import SceneStats, WindowStats
 from ship_geo.tiling import Plan, Window
 
 HALO = 24
@@ -95,10 +96,22 @@ class CoarseScene:
 
 
 def block_windows(pair: Pair, side: int, max_blocks: int) -> tuple[Plan, list[Window]]:
-    """Windows of the output under blocks of `side` x `side` MS pixels, at most so many, spread over the scene."""
+    """Windows of the output under blocks of `side` x `side` MS pixels, at most so many, spread over the scene.
+
+    In a large scene they lie in the middle of its places, see `ship_geo.sampling`.
+    """
     plan = Plan(pair.shape, math.ceil(side * max(pair.ratio)), 0, math.ceil(HALO * max(pair.ratio)))
+    if corners := places(pair.shape, max_blocks):
+        return plan, [_in_place(plan, row, col) for row, col in corners]
     windows = plan.windows()
     return plan, [windows[index] for index in spread(len(windows), max_blocks)]
+
+
+def _in_place(plan: Plan, row: int, col: int) -> Window:
+    """Return a window in the middle of the place that begins at a pixel, as far as the scene lets it."""
+    middle = max(0, PLACE - plan.window) // 2
+    row0, col0 = (max(0, min(first + middle, n - plan.window)) for first, n in zip((row, col), plan.shape, strict=True))
+    return Window(row // PLACE, col // PLACE, (row0, row0 + plan.window, col0, col0 + plan.window))
 
 
 def read_coarser(source: WindowSource, pair: Pair, side: int, max_blocks: int) -> CoarseScene | None:

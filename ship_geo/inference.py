@@ -24,12 +24,11 @@ from ship_geo.fusers import BandGroups, Fuser
 from ship_geo.ops.moments import Moments
 from ship_geo.ops.views import MAX_WINDOWS, BandView, fit_views, observe
 from ship_geo.ops.windows import PreparedWindow, fill, prepare_window
+from ship_geo.sampling import spread, statistics_windows
 from ship_geo.scene import Scene
 from ship_geo.sensors import Sensor
-from ship_geo.stats import SceneStats, WindowStats, spread
+from ship_geo.stats import SceneStats, WindowStats
 from ship_geo.tiling import Plan, Window
-
-STATS_WINDOW = 256
 
 CACHE_BYTES = 192 * 2**20
 """Of windows that several blocks need: what lies between two rows of blocks, 16384 pixels wide with four bands."""
@@ -99,11 +98,6 @@ def prepare(
     )
 
 
-def stats_plan(shape: tuple[int, int], halo: int) -> Plan:
-    """Windows of which statistics are made; the same for every model, so that all see the same scene."""
-    return Plan(shape, STATS_WINDOW, 0, halo)
-
-
 def observe_window(source: WindowSource, plan: Plan, window: Window) -> Moments:
     """Compare the bands of one window of a plan with PAN, see `ship_geo.ops.views`."""
     (sample,) = source.samples(plan, [window])
@@ -113,10 +107,10 @@ def observe_window(source: WindowSource, plan: Plan, window: Window) -> Moments:
     return observe(ms, ms_valid, pan, pan_valid, ratio=sample.ratio, phase=sample.phase)
 
 
-def observed_windows(plan: Plan) -> list[int]:
-    """Return which windows of the statistics are looked at for how bands see PAN: some of those that are measured."""
-    chosen = spread(len(plan))
-    return [chosen[index] for index in spread(len(chosen), MAX_WINDOWS)]
+def observed_windows(plan: Plan) -> list[Window]:
+    """Return the windows that are looked at for how bands see PAN: some of those that are measured."""
+    measured = statistics_windows(plan)
+    return [measured[index] for index in spread(len(measured), MAX_WINDOWS)]
 
 
 def measure_window(
@@ -140,7 +134,7 @@ def gather_stats(source: WindowSource, plan: Plan, sensor: Sensor, ratio: RowCol
     source
         Reads windows.
     plan
-        Windows to choose from, see `stats_plan`.
+        Windows to choose from, see `ship_geo.sampling.statistics_plan`.
     sensor
         With the bands of the scene, in their order.
     ratio
@@ -151,14 +145,13 @@ def gather_stats(source: WindowSource, plan: Plan, sensor: Sensor, ratio: RowCol
     ProductError
         If no pixel of the scene is valid.
     """
-    windows = plan.windows()
     views: tuple[BandView, ...] = ()
     if ratio is not None:
-        looks = [observe_window(source, plan, windows[index]) for index in observed_windows(plan)]
+        looks = [observe_window(source, plan, window) for window in observed_windows(plan)]
         views = fit_views(looks, sensor.gnyq_ms, ratio)
-    parts = [measure_window(source, plan, windows[index], sensor, views) for index in spread(len(windows))]
+    parts = [measure_window(source, plan, window, sensor, views) for window in statistics_windows(plan)]
     if not any(part.moments.count for part in parts):
-        parts = [measure_window(source, plan, window, sensor, views) for window in windows]
+        parts = [measure_window(source, plan, window, sensor, views) for window in plan.windows()]
     return SceneStats.merged(parts, sensor.roles, views)
 
 

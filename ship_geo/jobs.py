@@ -28,7 +28,6 @@ from ship_geo.inference import (
     WindowSource,
     fuse_block,
     gather_stats,
-    stats_plan,
     to_dtype,
     to_physical,
     value_limits,
@@ -36,6 +35,7 @@ from ship_geo.inference import (
 from ship_geo.ledger import Entry
 from ship_geo.mixture import MAX_BLOCKS, SIDE, fit_mixture
 from ship_geo.ops.views import BandView
+from ship_geo.sampling import statistics_plan
 from ship_geo.scene import Scene
 from ship_geo.stats import SceneStats
 from ship_geo.tiling import Plan, Window, halo_for
@@ -148,7 +148,7 @@ class Job:
             device=str(chosen) if device != "auto" else "auto",
             precision=precision,
             plan=Plan(shape, spec.window, spec.overlap, halo),
-            sample_plan=stats_plan(shape, halo),
+            sample_plan=statistics_plan(shape, halo),
             gnyq_ms=gnyq,
             groups=band_groups(scene.ms.roles, spec.n_band),
             dtype="float32" if gain else scene.ms.dtype,

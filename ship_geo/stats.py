@@ -37,9 +37,6 @@ HAZE = 0.005
 DARK = 0.01
 """Quantile of a band of which a share is haze after Lolli et al. 2017."""
 
-MAX_SAMPLES = 96
-"""Windows that are read of a large scene: 96 of 256 x 256 pixels see 6 megapixels."""
-
 
 @dataclass(frozen=True, eq=False)
 class WindowStats:
@@ -306,16 +303,3 @@ def intensity_weights(cov: NDArray[np.float64], crossed: NDArray[np.float64]) ->
 
 def _divide(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
-
-
-def spread(n_window: int, n_sample: int = MAX_SAMPLES) -> list[int]:
-    """Indices of at most `n_sample` of `n_window` windows, in order and evenly spread over both axes of the scene.
-
-    Steps of the golden ratio, which fall into no rhythm with the rows of windows.
-    """
-    if n_window <= n_sample:
-        return list(range(n_window))
-    step = max(1, round(n_window * 0.6180339887498949))
-    while np.gcd(step, n_window) != 1:
-        step += 1
-    return sorted(index * step % n_window for index in range(n_sample))

@@ -26,10 +26,11 @@ from hypothesis import strategies as st
 from odc.geo.xr import xr_reproject
 from shapely.geometry import Point
 
-from ship_geo import arrays, inference
+from ship_geo import arrays, coarser, inference, sampling
 from ship_geo.api import pansharpen, pansharpen_scene
 from ship_geo.array_pair import open_pair
 from ship_geo.errors import ArgumentError, GridError, ProductError
+from ship_geo.sampling import MAX_PLACES
 
 Lazy = Callable[[xr.DataArray], xr.DataArray]
 
@@ -58,9 +59,10 @@ def pan(ground: Any) -> xr.DataArray:
 @pytest.fixture
 def few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Statistics of the first 48 x 48 pixels alone, as those of a large scene touch little of it."""
-    monkeypatch.setattr(inference, "STATS_WINDOW", CHUNK)
-    monkeypatch.setattr(arrays, "spread", lambda _: [0])
-    monkeypatch.setattr(arrays, "observed_windows", lambda _: [0])
+    monkeypatch.setattr(sampling, "CELL", CHUNK)
+    for name in ("statistics_windows", "observed_windows"):
+        monkeypatch.setattr(arrays, name, lambda plan: plan.windows()[:1])
+    monkeypatch.setattr(coarser, "places", lambda *_: [])
     monkeypatch.setattr(arrays, "SIDE", CHUNK // 4)
     monkeypatch.setattr(arrays, "MAX_BLOCKS", 1)
 
@@ -140,10 +142,10 @@ def test_window_of_a_large_scene_needs_the_samples_and_its_own_chunks() -> None:
     )
     part = pansharpen(ms, pan, model="mtf-glp-fs", chunks=512)[:, 5120:5632, 7168:7680]
     culled = part.data.dask.cull(set(flatten(part.__dask_keys__())))
-    needed = sum(key[0] == pan.data.name for key in culled)
-    # 96 windows of 256 pixels on chunks of 256 touch their neighbours, too; the window itself 4 x 4 chunks.
-    assert 96 < needed <= 96 * 9 + 16
-    assert needed <= 0.22 * pan.data.npartitions
+    needed = [sum(key[0] == image.data.name for key in culled) for image in (pan, ms)]
+    # Two windows of the statistics, a chunk of PAN each, in one chunk of MS; under the block 4 x 4 and 1 with margins.
+    assert needed[0] == 2 * MAX_PLACES + 16
+    assert MAX_PLACES < needed[1] <= MAX_PLACES + 4
 
 
 def test_graph_of_a_very_large_scene_is_built_at_once_and_stays_small() -> None:
@@ -432,7 +434,7 @@ def test_all_windows_are_measured_where_no_sample_is_valid(
     pan[:, :258] = -999  # the first of four windows, and the halo of the others
     pair = write_pair(tmp_path, ms=pair.ms_values, pan=pan, dtype="int16", nodata=-999)
     for module in (inference, arrays):
-        monkeypatch.setattr(module, "spread", lambda _: [0])
+        monkeypatch.setattr(module, "statistics_windows", lambda plan: plan.windows()[:1])
     ms, pan = rioxarray.open_rasterio(pair.ms), rioxarray.open_rasterio(pair.pan, chunks={"y": 70})
     fused = pansharpen(ms, pan, model="gsa")
     expected = pansharpen_scene(pair.pan, model="gsa").compute()
@@ -460,7 +462,7 @@ def test_cluster_computes_the_same_bytes(
     with client.as_current():
         part = lazy.persist()[:, 30:90, 40:]
         np.testing.assert_array_equal(part.compute(), computed[:, 30:90, 40:])
-    monkeypatch.setattr(arrays, "spread", lambda _: [0])
+    monkeypatch.setattr(arrays, "statistics_windows", lambda plan: plan.windows()[:1])
     sizes = (4, 80, 80), (1, 320, 320)
     ms, pan = (
         place(da.ones(size, "float32", chunks=(1, 50, 50)), step) for size, step in zip(sizes, (2.0, 0.5), strict=True)

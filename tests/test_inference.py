@@ -25,11 +25,11 @@ from ship_geo.inference import (
     SceneSource,
     fuse_block,
     gather_stats,
-    stats_plan,
     to_dtype,
     value_limits,
 )
 from ship_geo.ops.windows import PreparedWindow
+from ship_geo.sampling import statistics_plan, statistics_windows
 from ship_geo.scene import open_scene
 from ship_geo.sensors import Band, Sensor
 from ship_geo.stats import SceneStats
@@ -75,7 +75,7 @@ def bench(ground: Callable[..., np.ndarray], tiny_checkpoint: Path) -> Bench:
 
     pair = GridPair.from_grids(Grid((38, 33), Affine.scale(2, -2), None), Grid(SHAPE, Affine.scale(0.5, -0.5), None))
     source = ReaderSource(ArrayPairReader(ms, pan, pair=pair))
-    plan = stats_plan(SHAPE, HALO)
+    plan = statistics_plan(SHAPE, HALO)
     stats = {"classical": gather_stats(source, plan, SENSOR), "network": gather_stats(source, plan, SENSOR, pair.ratio)}
     made = Bench(source, stats, load_fuser(ModelSpec.resolve(tiny_checkpoint), "cpu", "float32"), {})
     made.whole = {model: made.fuse(model, (0, 150, 0, 132)) for model in ("tiny", *CLASSICAL)}
@@ -203,10 +203,8 @@ def test_statistics_look_at_every_window_if_the_sample_meets_nothing_valid() -> 
     n_ms, n_pan = 60, 240
     ms, pan = np.full((4, n_ms, n_ms), np.nan), np.full((n_pan, n_pan), 500.0)
     plan = Plan((n_pan, n_pan), 16, 0, HALO)
-    from ship_geo.stats import spread
-
-    skipped = sorted(set(range(len(plan))) - set(spread(len(plan))))[40]
-    row, col = divmod(skipped, len(plan.cols))
+    looked_at = {(window.row_index, window.col_index) for window in statistics_windows(plan)}
+    row, col = sorted(set(np.ndindex(len(plan.rows), len(plan.cols))) - looked_at)[40]
     ms[:, row * 4 + 1, col * 4 + 2] = 700
     stats = gather_stats(ReaderSource(ArrayPairReader(ms, pan)), plan, SENSOR)
     assert stats.moments.count == 16  # PAN pixels in one MS pixel
@@ -216,7 +214,7 @@ def test_statistics_look_at_every_window_if_the_sample_meets_nothing_valid() -> 
 def test_scene_without_a_valid_pixel_is_refused() -> None:
     source = ReaderSource(ArrayPairReader(np.full((4, 8, 8), np.nan), np.ones((32, 32))))
     with pytest.raises(ProductError, match="valid in PAN and in all MS bands, got none among 1024"):
-        gather_stats(source, stats_plan((32, 32), HALO), SENSOR)
+        gather_stats(source, statistics_plan((32, 32), HALO), SENSOR)
 
 
 def test_pixels_beyond_the_scene_are_no_statistics() -> None:
@@ -229,7 +227,7 @@ def test_pixels_beyond_the_scene_are_no_statistics() -> None:
     pan = np.full((60, 60), 9000.0)
     pan[:32, :32] = 100
     source = ReaderSource(ArrayPairReader(np.full((4, 8, 8), 50.0), pan, pair=pair))
-    stats = gather_stats(source, stats_plan((32, 32), HALO), SENSOR)
+    stats = gather_stats(source, statistics_plan((32, 32), HALO), SENSOR)
     assert stats.n_pixel == stats.moments.count == 32 * 32
     assert stats.moments.mean[4] == 100
 
@@ -239,7 +237,7 @@ def test_interpolation_beyond_the_largest_value_does_not_count_as_a_value() -> N
     ms = np.full((4, 12, 12), 100.0)
     ms[:, 4:8, 4:8] = 2047
     source = ReaderSource(ArrayPairReader(ms, np.full((48, 48), 300.0)))
-    stats = gather_stats(source, stats_plan((48, 48), HALO), SENSOR)
+    stats = gather_stats(source, statistics_plan((48, 48), HALO), SENSOR)
     assert stats.ms_max == 2047
 
 

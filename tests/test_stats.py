@@ -7,14 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ship_geo.errors import ArgumentError, ProductError
 from ship_geo.ops.sharpness import detail_energy, sharpness
 from ship_geo.ops.views import BandView, blur_of
 from ship_geo.ops.windows import PreparedWindow
-from ship_geo.stats import HAZE, MAX_SAMPLES, SceneStats, WindowStats, intensity_weights, spread
+from ship_geo.stats import HAZE, SceneStats, WindowStats, intensity_weights
 
 ALL = slice(None), slice(None)
 VIEWS = tuple(BandView(0.0, 0.0, gain, 1.0) for gain in (0.2, 0.3, 0.45))
@@ -166,21 +164,3 @@ def test_constant_scene_gives_finite_statistics() -> None:
 def test_equal_bands_share_their_weight() -> None:
     cov = np.full((3, 3), 400.0)
     np.testing.assert_allclose(intensity_weights(cov, np.full(3, 400.0)), np.full(3, 1 / 3), rtol=1e-3)
-
-
-@given(n_window=st.integers(1, 20_000))
-def test_sample_has_every_window_of_a_small_scene_and_few_of_a_large_one(n_window: int) -> None:
-    chosen = spread(n_window)
-    assert len(chosen) == min(n_window, MAX_SAMPLES)
-    assert chosen == sorted(set(chosen))
-    assert chosen[0] >= 0
-    assert chosen[-1] < n_window
-
-
-@pytest.mark.parametrize(("n_row", "n_col"), [(40, 40), (16, 100), (100, 16), (176, 176), (34, 55)])
-def test_sample_of_a_large_scene_reaches_all_its_parts(n_row: int, n_col: int) -> None:
-    counts = np.zeros((4, 4), int)
-    for index in spread(n_row * n_col):
-        counts[index // n_col * 4 // n_row, index % n_col * 4 // n_col] += 1
-    assert counts.min() >= 1
-    assert counts.max() <= 4 * MAX_SAMPLES / 16

@@ -8,8 +8,9 @@ measures what `ship_geo.budget` reckons with instead, on a scene of 4096 x 4096.
 A scene is made first, so that making it is not measured. The command runs in a process of its own; every few
 milliseconds the resident memory of that process and all its children is summed up, so pages that they share count
 more than once. Where the system keeps the peak of a process, a peak between two looks is not missed. Pages of files in
-the system's cache do not count. With ``--limit`` or ``--max-growth`` the exit code is 1 if that is exceeded. A scene of
-16384 x 16384 x 4 needs 4 GB of disk in ``--folder``, one of 45056 x 45056 x 4 with ``--sparse`` 20 GB.
+the system's cache do not count. The output is then compared with the lazy result at some places. With ``--limit`` or
+``--max-growth`` the exit code is 1 if that is exceeded. A scene of 16384 x 16384 x 4 needs 4 GB of disk in
+``--folder``, one of 45056 x 45056 x 4 with ``--sparse`` 20 GB.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ from common import CRS, GSD_PAN, PATCH, RATIO, ROLES, SENSOR, TILE, BenchScene, 
 from rasterio.transform import from_origin
 from rasterio.windows import Window
 
+from ship_geo.api import pansharpen_scene
+
 MEGABYTE = 1e6
 RUN = "import sys; from ship_geo.cli import main; sys.exit(main())"
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,6 +43,9 @@ SPARSE_STEP = 3
 """Of a sparse scene every third patch along each axis has content; the rest is a plain 300 DN."""
 
 LEVEL = 300
+
+CHECKED = 512
+"""Rows and columns of each place at which an output is compared with the lazy result."""
 
 CONSTANTS = """
 import gc, json, sys
@@ -193,6 +199,25 @@ def measure_constants(folder: Path, bands: int, model: str) -> list[dict[str, An
     return rows
 
 
+def check_output(scene: BenchScene, model: str, output: Path) -> int:
+    """Compare an output with the scene and with what the lazy result computes at some places; return how many."""
+    with rasterio.open(scene.pan) as pan, rasterio.open(output) as made:
+        placed = [(image.shape, image.transform, image.crs, image.dtypes[0]) for image in (pan, made)]
+        is_whole = placed[0] == placed[1] and made.count == len(scene.roles) and made.overviews(1)
+        if not is_whole or made.tags(ns="IMAGE_STRUCTURE").get("LAYOUT") != "COG":
+            msg = f"the output must be a COG of {len(scene.roles)} bands on the grid of PAN, got {made.profile}"
+            raise click.ClickException(msg)
+        lazy = pansharpen_scene(**scene.arguments, model=model)
+        starts = sorted({int(share * (made.height - CHECKED)) for share in (0, 0.21, 0.5, 0.83, 1)})
+        corners = [(row, col) for row, col in zip(starts, [*starts[1:], starts[0]], strict=True)]
+        for row, col in corners:
+            expected = lazy[:, row : row + CHECKED, col : col + CHECKED].compute()
+            if not np.array_equal(made.read(window=Window(col, row, CHECKED, CHECKED)), expected):
+                msg = f"the output must be what the lazy result computes, got other values at ({row}, {col})"
+                raise click.ClickException(msg)
+    return len(corners)
+
+
 @dataclass(frozen=True)
 class Settings:
     """How scenes are run."""
@@ -214,6 +239,7 @@ def measure_size(size: int, settings: Settings, folder: Path | None) -> dict[str
         if settings.kill_seconds is not None:
             kill_after(command, settings.kill_seconds)
         usage = watch(command, settings.interval)
+        n_checked = check_output(scene, settings.model, Path(held) / "fused.tif")
     return {
         "size": size,
         "model": settings.model,
@@ -222,6 +248,7 @@ def measure_size(size: int, settings: Settings, folder: Path | None) -> dict[str
         "seconds": round(usage.seconds, 2),
         "megapixels_per_second": round(size * size / 1e6 / usage.seconds, 4),
         "processes": usage.n_process,
+        "checked": n_checked,
     }
 
 

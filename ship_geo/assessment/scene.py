@@ -33,10 +33,11 @@ from ship_geo.assessment.value import BAND, TOTAL, Assessment
 from ship_geo.baselines.registry import get_method
 from ship_geo.errors import ArgumentError
 from ship_geo.fusers import ClassicalFuser
-from ship_geo.inference import ReaderSource, gather_stats, prepare, stats_plan, to_dtype, value_limits
+from ship_geo.inference import ReaderSource, gather_stats, prepare, to_dtype, value_limits
 from ship_geo.ops.mtf import RADIUS
 from ship_geo.progress import track_blocks
 from ship_geo.provenance import source_name
+from ship_geo.sampling import statistics_plan
 from ship_geo.scene import Scene
 from ship_geo.stats import SceneStats
 from ship_geo.tiling import halo_for
@@ -165,7 +166,7 @@ def _open_rivals(sources: Sources, names: Sequence[str]) -> dict[str, Make]:
         return {}
     scene = sources.scene
     halo = halo_for(scene.pair.ratio)
-    stats = gather_stats(ReaderSource(sources.pair), stats_plan(scene.pair.output.shape, halo), scene.sensor)
+    stats = gather_stats(ReaderSource(sources.pair), statistics_plan(scene.pair.output.shape, halo), scene.sensor)
     return {name: _Rival(sources, ClassicalFuser(name), stats, halo) for name in chosen}
 
 

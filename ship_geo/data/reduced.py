@@ -31,7 +31,8 @@ from ship_geo.ops.moments import Moments
 from ship_geo.ops.resample import move
 from ship_geo.ops.views import BandView, fit_views, observe
 from ship_geo.ops.windows import PreparedWindow, prepare_window
-from ship_geo.stats import SceneStats, WindowStats, spread
+from ship_geo.sampling import spread
+from ship_geo.stats import SceneStats, WindowStats
 from ship_geo.tiling import Plan, halo_for
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ import rasterio
 from ship_geo.baselines import METHODS, BroveyCoefficients
 from ship_geo.data.reader import FilePairReader
 from ship_geo.fusers import ClassicalFuser
-from ship_geo.inference import ReaderSource, fuse_block, gather_stats, stats_plan, to_dtype
+from ship_geo.inference import ReaderSource, fuse_block, gather_stats, to_dtype
+from ship_geo.sampling import statistics_plan
 from ship_geo.scene import Scene, open_scene
 from ship_geo.tiling import Plan, halo_for
 
@@ -44,7 +45,7 @@ def by_engine(scene: Scene, weights: tuple[float, ...], monkeypatch: pytest.Monk
     monkeypatch.setattr("ship_geo.fusers.get_method", lambda _: told)
     shape, halo = scene.pair.output.shape, halo_for(scene.pair.ratio)
     source = ReaderSource(FilePairReader(scene))
-    stats = gather_stats(source, stats_plan(shape, halo), scene.sensor)
+    stats = gather_stats(source, statistics_plan(shape, halo), scene.sensor)
     fused, _ = fuse_block(
         source,
         Plan(shape, 64, 0, halo),

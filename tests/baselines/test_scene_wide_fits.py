@@ -28,8 +28,9 @@ from ship_geo.baselines.bt_h import haze_of
 from ship_geo.data.reader import ArrayPairReader
 from ship_geo.errors import ArgumentError
 from ship_geo.fusers import ClassicalFuser
-from ship_geo.inference import ReaderSource, fuse_block, gather_stats, stats_plan
+from ship_geo.inference import ReaderSource, fuse_block, gather_stats
 from ship_geo.ops.resample import shrink, upsample
+from ship_geo.sampling import statistics_plan
 from ship_geo.sensors import Band, Sensor
 from ship_geo.stats import SceneStats, WindowStats
 from ship_geo.tiling import Plan
@@ -82,7 +83,7 @@ def world(ground: Callable[..., np.ndarray]) -> World:
     pan = np.tensordot([0.1, 0.3, 0.35, 0.25], ref, 1) + 15
     ms, pan = ms.astype(np.float32), pan.astype(np.float32)
     ms_up = upsample(torch.from_numpy(ms).double(), (SIZE, SIZE), (RATIO, RATIO), (0, 0)).numpy()
-    stats = gather_stats(ReaderSource(ArrayPairReader(ms, pan)), stats_plan((SIZE, SIZE), HALO), SENSOR)
+    stats = gather_stats(ReaderSource(ArrayPairReader(ms, pan)), statistics_plan((SIZE, SIZE), HALO), SENSOR)
     return World(ref, ms, pan, ms_up, stats)
 
 
@@ -225,7 +226,7 @@ def test_invalid_pixels_are_in_no_moments(world: World) -> None:
     ms, pan = world.ms.copy(), world.pan.copy()
     ms[:, :70] = pan[:, 500:] = np.nan
     source = ReaderSource(ArrayPairReader(ms, pan))
-    stats = gather_stats(source, stats_plan((SIZE, SIZE), HALO), SENSOR)
+    stats = gather_stats(source, statistics_plan((SIZE, SIZE), HALO), SENSOR)
     assert stats.coarse is not None
     assert stats.plain is not None
     assert stats.coarse.count == 80 * 125
