@@ -31,7 +31,7 @@ from ship_geo.jobs import Job
 from ship_geo.lazy import Chunks, attributes, lazy_array, run_facts
 from ship_geo.nn.weights import ShipPlusPlus_Weights
 from ship_geo.progress import track_blocks
-from ship_geo.provenance import tags_of
+from ship_geo.provenance import software_version, tags_of
 from ship_geo.runner import run_job
 from ship_geo.scene import Scene, SceneOptions, open_scene
 from ship_geo.sensors import Sensor
@@ -179,10 +179,7 @@ def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
     >>> fused = ship_geo.pansharpen_scene("delivery/", output="fused.tif")  # doctest: +SKIP
     """
     scene = _as_scene(source, ms=ms, pan=pan, sensor=sensor, bands=bands, **opening)
-    if output is not None:
-        check_output(output, overwrite=overwrite, inputs=scene.files, to=format_of(output, to))
-    if report is not None:
-        _check_page(report, output, scene, radiometry, overwrite=overwrite)
+    _check_files(scene, output, to, report, radiometry, stac=stac, overwrite=overwrite)
     if register == "auto" or output is not None:
         scene = register_scene(scene, register)
     tuning = Tuning.of(adapt, adapt_time, save_weights, overwrite=overwrite)
@@ -195,6 +192,27 @@ def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
         judged = written if run.to == "zarr" else output
         assess(judged, scene, baselines=compare, progress=progress).to_html(report, overwrite=overwrite)
     return written
+
+
+def _check_files(
+    scene: Scene,
+    output: PathLike | None,
+    to: Literal["auto", "cog", "zarr"],
+    report: PathLike | None,
+    radiometry: str,
+    *,
+    stac: bool,
+    overwrite: bool,
+) -> None:
+    """Find out before any work is done whether all that shall be written can be."""
+    if output is not None:
+        check_output(output, overwrite=overwrite, inputs=scene.files, to=format_of(output, to))
+        if stac:
+            from ship_geo.stac import check_item  # loads geopandas
+
+            check_item(output, scene, overwrite=overwrite)
+    if report is not None:
+        _check_page(report, output, scene, radiometry, overwrite=overwrite)
 
 
 def _check_page(report: PathLike, output: PathLike | None, scene: Scene, radiometry: str, *, overwrite: bool) -> None:
@@ -210,10 +228,6 @@ def _check_page(report: PathLike, output: PathLike | None, scene: Scene, radiome
 
 
 def _write(job: Job, run: RunOptions, output: PathLike, *, overwrite: bool, stac: bool, progress: bool) -> xr.DataArray:
-    from ship_geo.stac import check_item, write_item  # loads geopandas
-
-    if stac:
-        check_item(output, job.scene, overwrite=overwrite)
     facts = run_facts(job)
     profile = OutputProfile.from_scene(job.scene, tags_of(job.scene, facts))
     if job.gain:
@@ -238,6 +252,8 @@ def _write(job: Job, run: RunOptions, output: PathLike, *, overwrite: bool, stac
             warn(f"the job starts anew: {staging.restarted_because}", UserWarning, stacklevel=3)
         record = run_job(job, staging, blocks, client=run.client, budget=budget, advance=advance, log=run.log)
     if stac:
+        from ship_geo.stac import write_item
+
         write_item(output, job.scene, facts, overwrite=overwrite)
     told = {
         "shift": facts["shift"],
@@ -280,6 +296,7 @@ def _causes(job: Job) -> dict[str, Any]:
         "radiometry": [job.radiometry, list(job.gain), list(job.offset)],
         "precision": job.precision,
         "sensor": [list(job.gnyq_ms), job.bits],
+        "version": software_version(),
     }
 
 
@@ -348,6 +365,8 @@ def plan_scene(  # noqa: PLR0913  the arguments of `pansharpen_scene`
     output: PathLike | None = None,
     to: Literal["auto", "cog", "zarr"] = "auto",
     overwrite: bool = False,
+    stac: bool = False,
+    report: PathLike | None = None,
     max_memory: str | int | None = None,
     max_gpu_memory: str | int | None = None,
     client: Any = None,
@@ -356,7 +375,7 @@ def plan_scene(  # noqa: PLR0913  the arguments of `pansharpen_scene`
 ) -> dict[str, Any]:
     """Say what `pansharpen_scene` would do with the same arguments, without doing it.
 
-    The output is checked as it would be there; a shift is measured only for ``register="auto"``.
+    The files to be written are checked as they would be there; a shift is measured only for ``register="auto"``.
 
     Returns
     -------
@@ -366,8 +385,7 @@ def plan_scene(  # noqa: PLR0913  the arguments of `pansharpen_scene`
         sharpened for it.
     """
     scene = _as_scene(source, ms=ms, pan=pan, sensor=sensor, bands=bands, **opening)
-    if output is not None:
-        check_output(output, overwrite=overwrite, inputs=scene.files, to=format_of(output, to))
+    _check_files(scene, output, to, report, radiometry, stac=stac, overwrite=overwrite)
     if register == "auto":
         scene = register_scene(scene, register)
     job = Job.of(scene, model, device, precision, radiometry)

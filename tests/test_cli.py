@@ -385,6 +385,21 @@ def test_existing_output_stays_unless_overwriting_is_asked_for(run: Run, scene: 
         assert fused.count == 4
 
 
+def test_dry_run_looks_at_the_report_and_the_item_too(run: Run, scene: DrawnPair, tmp_path: Path) -> None:
+    words = ("pansharpen", *pair(scene), "-o", tmp_path / "f.tif", "--model", "exp", "--dry-run")
+    report = tmp_path / "report.html"
+    assert run(*words, "--report", report)[0] == 0
+    report.write_text("precious")
+    code, _, err = run(*words, "--report", report)
+    assert code == 1
+    assert "report.html" in err
+    assert run(*words, "--report", tmp_path / "report.pdf")[0] == 2
+    code, _, err = run(*words, "--stac")
+    assert code == 2
+    assert "time" in err  # the pair tells none, and an item needs one
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
 @pytest.mark.parametrize("words", [("-o", "f.json"), ("-o", "f.png", "--to", "cog"), ("-o", "f.tif", "--to", "zarr")])
 def test_output_that_is_named_like_another_format_is_refused(
     run: Run, scene: DrawnPair, words: tuple[str, ...]

@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from itertools import product
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,7 +24,7 @@ from ship_geo.errors import OutputError, ShipGeoError
 from ship_geo.jobs import Job, measure, sharpen
 from ship_geo.runner import RunRecord, run_job
 from ship_geo.scene import Scene, open_scene
-from ship_geo.writer import OutputProfile, Staging
+from ship_geo.writer import OutputProfile, Staging, format_of
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +33,8 @@ BLOCK = (50, 40)
 N_BLOCK = 6 * 7
 ROOT = Path(__file__).resolve().parents[1]
 PASSIVE = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}  # many processes wait for each other on few cores
-ENVIRONMENT = os.environ | PASSIVE | {"PYTHONPATH": str(ROOT)}
+NEAR = {"no_proxy": "127.0.0.1", "GDAL_HTTP_RETRY_DELAY": "0.01"}
+ENVIRONMENT = os.environ | PASSIVE | NEAR | {"PYTHONPATH": str(ROOT)}
 MODEL = "mtf-glp-fs"
 MEMORY_LIMIT = 2 * 2**30
 # The nanny kills at 95 % of the limit, and nothing before that slows a worker down.
@@ -48,7 +50,7 @@ from ship_geo.budget import Budget
 from ship_geo.jobs import Job
 from ship_geo.runner import run_job
 from ship_geo.scene import open_scene
-from ship_geo.writer import OutputProfile, Staging
+from ship_geo.writer import OutputProfile, Staging, format_of
 
 pan, model, output, stop_at = *sys.argv[1:4], int(sys.argv[4])
 scene = open_scene(pan)
@@ -184,13 +186,16 @@ class Workers:
 def write(scene: Scene, model: Any, path: Path, **options: Any) -> RunRecord:
     job = Job.of(scene, model, "cpu", "float32")
     blocks = job.plan.blocks(BLOCK)
-    with Staging(path, OutputProfile.from_scene(scene), job.facts, blocks) as staging:
+    with Staging(path, OutputProfile.from_scene(scene), job.facts, blocks, to=format_of(path)) as staging:
         return run_job(job, staging, blocks, **options)
 
 
 def read(path: Path) -> bytes:
     import rasterio
+    import zarr
 
+    if path.suffix == ".zarr":
+        return bytes(zarr.open_array(path / "pansharpened", mode="r")[:].tobytes())
     with rasterio.open(path) as dataset:
         values: bytes = dataset.read().tobytes()
     return values
@@ -249,10 +254,27 @@ def test_workers_over_tcp_write_the_same_bytes(
     workers: Workers, scene: Scene, tiny_checkpoint: Path, tmp_path: Path, expected: dict[str, np.ndarray]
 ) -> None:
     assert gpu_resources(workers.client) == {"GPU": 1}
-    for model in (tiny_checkpoint, "mtf-glp-fs"):
-        path = tmp_path / f"{Path(model).stem}.tif"
+    for model, suffix in product((tiny_checkpoint, "mtf-glp-fs"), (".tif", ".zarr")):
+        path = tmp_path / f"{Path(model).stem}{suffix}"
         write(scene, model, path, client=workers.client)
         assert read(path) == expected[str(model)].tobytes()
+
+
+@pytest.mark.parametrize("kind", ["cut", "reset", 503])
+def test_workers_read_from_a_server_whose_answers_fail(
+    workers: Workers, scene: Scene, tmp_path: Path, expected: dict[str, np.ndarray], kind: Any
+) -> None:
+    from http_files import serve  # workers, which load this module, have it not
+
+    ms, pan = (Path(layer.paths[0]) for layer in (scene.ms, scene.pan))
+    assert ms.parent == pan.parent
+    with serve(ms.parent, lambda number, *_: kind if number % 4 == 0 else None) as server:
+        remote = open_scene(ms=server.url(ms.name), pan=server.url(pan.name))
+        before = len(server.requests)
+        write(remote, MODEL, tmp_path / "fused.tif", client=workers.client)
+        assert len(server.requests) > before + 3
+        assert server.n_fault > 2
+    assert read(tmp_path / "fused.tif") == expected[MODEL].tobytes()
 
 
 def test_block_that_fails_once_on_a_worker_is_tried_again(

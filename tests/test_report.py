@@ -182,7 +182,7 @@ def test_failed_report_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_report_is_named_as_what_it_is(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"must be named \.html"):
+    with pytest.raises(ArgumentError, match=r"must be named \.html"):
         write_report(judged_scene(), tmp_path / "page.pdf")
 
 

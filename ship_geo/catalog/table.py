@@ -5,7 +5,6 @@ The convention that could surprise: times are UTC to the millisecond, which is w
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from ship_geo.catalog.outlines import LONLAT
 from ship_geo.catalog.search import search
 from ship_geo.errors import OutputError, ProductError
 from ship_geo.writer import check_output
-from ship_geo.writer.cog import move
+from ship_geo.writer.aside import aside
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -149,10 +148,8 @@ def write_catalog(scenes: gpd.GeoDataFrame, path: PathLike, *, overwrite: bool =
     """
     target = check_catalog(path, overwrite=overwrite)
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}.part-", dir=target.parent) as folder:
-            made = Path(folder) / target.name
+        with aside(target, overwrite=overwrite) as made:
             _write(scenes, made)
-            move(made, target, overwrite=overwrite)
     except ImportError as error:
         msg = f"GeoParquet needs pyarrow, got {error} for {path}; install ship-geo[catalog], or use .gpkg"
         raise OutputError(msg) from error

@@ -101,7 +101,7 @@ def pansharpen(**options: Any) -> None:
     how = {name: options[name] for name in names}
     if options["dry_run"]:
         _plan(
-            {**chosen, **how, **{name: options[name] for name in ("output", "to", "overwrite")}},
+            {**chosen, **how, **{name: options[name] for name in ("output", "to", "overwrite", "stac", "report")}},
             as_json=options["as_json"],
         )
         return

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from ship_geo._typing import PathLike
-from ship_geo.errors import OutputError
+from ship_geo.errors import ArgumentError, OutputError
 from ship_geo.report.judged import Judged
 from ship_geo.report.page import fill_page
 from ship_geo.report.sheet import Sheet
+from ship_geo.writer.aside import aside
 from ship_geo.writer.checks import check_output
-from ship_geo.writer.cog import move
 
 _SUFFIXES = (".html", ".htm")
 
@@ -36,12 +35,14 @@ def check_report(path: PathLike, *, overwrite: bool = False, inputs: Iterable[st
 
     Raises
     ------
+    ArgumentError
+        When the suffix is another one.
     OutputError
-        When the suffix is another one, the file exists, or its folder is missing or not writable.
+        When the file exists, or its folder is missing or not writable.
     """
     if Path(path).suffix.lower() not in _SUFFIXES:
         msg = f"a report must be named {' or '.join(_SUFFIXES)}, got {path}; choose one of these suffixes"
-        raise OutputError(msg)
+        raise ArgumentError(msg)
     return check_output(path, overwrite=overwrite, inputs=inputs)
 
 
@@ -70,10 +71,8 @@ def write_report(judged: Judged, path: PathLike, *, overwrite: bool = False) -> 
     target = check_report(path, overwrite=overwrite)
     text = fill_page(Sheet.of(judged))
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}.part-", dir=target.parent) as folder:
-            made = Path(folder) / target.name
+        with aside(target, overwrite=overwrite) as made:
             made.write_text(text, encoding="utf-8")
-            move(made, target, overwrite=overwrite)
     except OSError as error:
         msg = f"the report must be writable, got {error} for {path}; check the disk and its permissions"
         raise OutputError(msg) from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,7 +18,7 @@ from ship_geo.stac.fields import data_asset, processing_fields, scene_fields
 from ship_geo.stac.model import model_asset, model_fields
 from ship_geo.stac.outline import geometry_of
 from ship_geo.writer import check_output
-from ship_geo.writer.cog import move
+from ship_geo.writer.aside import aside
 
 if TYPE_CHECKING:
     import pystac
@@ -96,10 +95,8 @@ def write_item(
     text = json.dumps(item.to_dict(include_self_link=False), indent=2, ensure_ascii=False, allow_nan=False)
     path = item_path(output).resolve()
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.part-", dir=path.parent) as folder:
-            made = Path(folder) / path.name
+        with aside(path, overwrite=overwrite) as made:
             made.write_text(text + "\n", encoding="utf-8")
-            move(made, path, overwrite=overwrite)
     except OSError as error:
         msg = f"the STAC Item must be writable, got {error} for {path}; check the disk and its permissions"
         raise OutputError(msg) from error

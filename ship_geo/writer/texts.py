@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ship_geo._typing import PathLike
 from ship_geo.errors import OutputError
+from ship_geo.writer.aside import aside
 from ship_geo.writer.checks import check_output
-from ship_geo.writer.cog import move
 
 
 def write_json(value: Any, path: PathLike, *, overwrite: bool = False) -> Path:
@@ -30,10 +29,8 @@ def write_json(value: Any, path: PathLike, *, overwrite: bool = False) -> Path:
     target = check_output(path, overwrite=overwrite)
     text = json.dumps(as_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}.part-", dir=target.parent) as folder:
-            made = Path(folder) / target.name
+        with aside(target, overwrite=overwrite) as made:
             made.write_text(text + "\n", encoding="utf-8")
-            move(made, target, overwrite=overwrite)
     except OSError as error:
         msg = f"the file must be writable, got {error} for {path}; check the disk and its permissions"
         raise OutputError(msg) from error
