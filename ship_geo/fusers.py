@@ -22,7 +22,7 @@ from torch import Tensor
 from ship_geo.baselines.registry import METHODS, get_method
 from ship_geo.errors import ArgumentError, CheckpointError
 from ship_geo.nn.checkpoint import Checkpoint, build_model
-from ship_geo.nn.inputs import N_GUIDE, N_STREAM, BandStatistics, injected_details, network_streams
+from ship_geo.nn.inputs import N_GUIDE, N_STREAM, BandStatistics, injected_details, mixture_parts, network_streams
 from ship_geo.nn.sharpener import Sharpener, SharpenerConfig
 from ship_geo.nn.weights import ShipPlusPlus_Weights, resolve_weights
 from ship_geo.ops.resample import move
@@ -267,7 +267,7 @@ class NetworkFuser:
         added = self._residual(*network_streams(*inputs)) * statistics.ms_std
         if stats.mixture:
             shares = torch.tensor([stats.mixture[band] for band in bands], device=self.device).mT[:, :, None, None]
-            parts = (*injected_details(*inputs), added)
+            parts = mixture_parts(injected_details(*inputs), added)
             added = sum((share * part for share, part in zip(shares, parts, strict=True)), torch.zeros_like(added))
         if stats.onto_pan:
             return (inputs[0] + added).contiguous().cpu()

@@ -18,7 +18,7 @@ from ship_geo.fusers import NetworkFuser, load_fuser
 from ship_geo.inference import prepare
 from ship_geo.jobs import Job, measure, open_source
 from ship_geo.mixture import PRIOR, fit_mixture
-from ship_geo.nn.inputs import N_DETAIL, injected_details, network_streams
+from ship_geo.nn.inputs import N_PART, injected_details, mixture_parts, network_streams
 from ship_geo.ops.resample import move
 from ship_geo.scene import Scene, open_scene
 
@@ -47,7 +47,8 @@ def blur_of_pan(ms_stream: Tensor, guide_stream: Tensor) -> Tensor:
 
 def parts_of(read: CoarseScene, block: CoarseBlock, bands: list[int]) -> Tensor:
     inputs = read.network_inputs(block, bands)
-    return torch.cat([*injected_details(*inputs), blur_of_pan(*network_streams(*inputs)) * inputs[-1].ms_std])
+    added = blur_of_pan(*network_streams(*inputs)) * inputs[-1].ms_std
+    return torch.cat(mixture_parts(injected_details(*inputs), added))
 
 
 def made_of(read: CoarseScene, weights: np.ndarray) -> CoarseScene:
@@ -62,7 +63,7 @@ def made_of(read: CoarseScene, weights: np.ndarray) -> CoarseScene:
 def test_mixture_that_the_scene_is_made_of_is_found(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mixture, "RIDGE", 1e-9)
     monkeypatch.setattr(mixture, "BAND_RIDGE", 1e-9)
-    weights = np.random.default_rng(0).uniform(-0.5, 1, (4, N_DETAIL + 1))
+    weights = np.random.default_rng(0).uniform(-0.5, 1, (4, N_PART))
     found = fit_mixture(made_of(coarse(scene), weights), blur_of_pan, GROUP, 4)
     np.testing.assert_allclose(found, weights, atol=5e-3)
 
@@ -80,6 +81,32 @@ def test_mixture_comes_nearer_than_the_prior_and_the_ridge_holds_it_back(scene: 
 
     assert error(found) < 0.95 * error(np.tile(PRIOR, (4, 1)))
     assert np.abs(found).max() < 3
+
+
+def test_angle_of_spectra_counts_beside_squared_errors(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mixture, "RIDGE", 1e-9)
+    monkeypatch.setattr(mixture, "BAND_RIDGE", 1e-9)
+    read = coarse(scene)
+
+    def scores(weights: Any) -> tuple[float, float]:
+        """Sums of the squared errors, in units of the variance of each band, and of the angles of the spectra."""
+        squares, angles = 0.0, 0.0
+        table = torch.tensor(weights).mT[:, :, None, None]
+        for one in read.blocks:
+            added = (table * parts_of(read, one, [0, 1, 2, 3])).sum(0)[:, one.counts]
+            ms_up, missing = one.inputs.ms_up[:, one.counts], one.missing[:, one.counts]
+            var = torch.tensor(read.stats.moments.var[:4].tolist())[:, None]
+            squares += float(((added - missing).square() / var).sum())
+            cosine = torch.cosine_similarity(ms_up + added, ms_up + missing, dim=0).clamp(-1, 1)
+            angles += float(cosine.double().acos().sum())
+        return squares, angles
+
+    found = {}
+    for angle in (0.0, 0.5, 100.0):
+        monkeypatch.setattr(mixture, "ANGLE", angle)
+        found[angle] = scores(fit_mixture(read, blur_of_pan, GROUP, 4))
+    assert found[0.0][0] < found[0.5][0] < found[100.0][0]
+    assert found[0.0][1] > found[0.5][1] > found[100.0][1]
 
 
 def test_scene_without_evidence_has_the_prior(scene: Scene) -> None:

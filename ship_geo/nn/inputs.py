@@ -12,10 +12,14 @@ Convention: all values come in DN and leave in units of the scene's standard dev
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from ship_geo.ops.resample import blur
 
 N_DETAIL = 4
 """Classical details per band: FS, HPM-R, GSA and the haze-corrected product."""
@@ -25,6 +29,12 @@ N_STREAM = N_DETAIL + 2
 
 N_GUIDE = 3
 """Channels of the guiding stream: PAN, PAN minus its low-pass, a plane of PAN's sharpness."""
+
+N_PART = 5
+"""Parts of a mixture: two details, what is left of them without their finest structure, and the network's residual."""
+
+SOFT = 0.8
+"""Standard deviation of the Gaussian that takes the finest structure away, PAN pixels."""
 
 BLUR, BLUR_SPREAD = 0.5, 0.1
 """Usual blur of a band, standard deviation in pixels of its own grid (gain 0.29 at Nyquist), and how it varies."""
@@ -101,6 +111,30 @@ def injected_details(
         s.intensity_gain * unexplained,
         (ms_up - s.haze).clamp(min=0) * unexplained / torch.maximum(clear, clear_floor),
     )
+
+
+def mixture_parts(details: Sequence[Tensor], residual: Tensor) -> tuple[Tensor, ...]:
+    """Return what a result is mixed of, see `ship_geo.mixture`.
+
+    The additive and the haze-corrected detail span the others nearly; with their soft copies the mixture can sharpen or
+    soften PAN to what the bands show.
+
+    Parameters
+    ----------
+    details
+        Of `injected_details`.
+    residual
+        What the network adds, DN, (n, band, row, col).
+
+    Returns
+    -------
+    tuple of torch.Tensor
+        `N_PART` of (n, band, row, col), DN.
+    """
+    additive, *_, product = details
+    gain = math.exp(-0.5 * (math.pi * SOFT) ** 2)  # of the Gaussian at the Nyquist frequency
+    soft = (blur(detail, (1.0, 1.0), (gain,)) for detail in (additive, product))
+    return additive, product, *soft, residual
 
 
 def network_streams(

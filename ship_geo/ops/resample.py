@@ -267,16 +267,16 @@ def blur(values: Tensor, ratio: tuple[float, float], gnyq: tuple[float, ...]) ->
     Parameters
     ----------
     values
-        (band, row, col).
+        (..., band, row, col).
     ratio
         (row, col) of the pair; gains are those at 1 / (2 ratio) cycles per pixel of `values`.
     gnyq
-        Gain of each band.
+        Gain of each band, or one for all of them.
 
     Returns
     -------
     torch.Tensor
-        (band, row, col).
+        Like `values`.
     """
     # A Gaussian of gain G at 1 / (2 r) has gain G ** r² at 1 / 2, the Nyquist frequency of ratio 1.
     rows, cols = (

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from ship_geo.baselines import get_method
@@ -19,10 +20,13 @@ from ship_geo.nn.inputs import (
     LIMIT,
     N_DETAIL,
     N_GUIDE,
+    N_PART,
     N_STREAM,
     SHARPNESS,
     SHARPNESS_SPREAD,
+    SOFT,
     BandStatistics,
+    mixture_parts,
     network_streams,
 )
 from ship_geo.ops.moments import Moments
@@ -283,6 +287,18 @@ def test_statistics_of_each_sample_are_its_own() -> None:
         alone = network_streams(*(part[[i]] for part in images()), own)
         for got, stream in zip(together, alone, strict=True):
             torch.testing.assert_close(got[[i]], stream)
+
+
+def test_parts_of_a_mixture_are_two_details_their_soft_copies_and_the_residual() -> None:
+    generator = torch.Generator().manual_seed(3)
+    *details, residual = (torch.randn(2, 3, 40, 44, generator=generator) for _ in range(N_DETAIL + 1))
+    parts = mixture_parts(details, residual)
+    assert len(parts) == N_PART
+    for part, same in zip((parts[0], parts[1], parts[4]), (details[0], details[3], residual), strict=True):
+        assert part is same
+    for soft, sharp in ((parts[2], details[0]), (parts[3], details[3])):
+        expected = gaussian_filter(sharp.numpy(), SOFT, axes=(2, 3), mode="nearest", truncate=8)
+        np.testing.assert_allclose(soft, expected, atol=1e-5)
 
 
 def test_intensity_of_a_scene_is_least_squares_with_intercept() -> None:
