@@ -83,7 +83,8 @@ class SpatialInteraction(nn.Module):
         self.evolve = nn.ModuleList(conv1(n, n) for _ in higher) if config.evolve else None
         self.norm = nn.ModuleList(_gate_norm(n) if config.evolve else ChannelLayerNorm(n) for _ in higher)
         self.guide_step = nn.ModuleList(conv3(n, n) for _ in higher)
-        self.integrate = conv1(n * config.n_order, n) if config.integrate else None
+        self.integrate = config.integrate
+        self.out = conv1(n * config.n_order, n) if config.integrate else conv1(n, n)
 
     def forward(self, features: Tensor, guide: Tensor) -> tuple[Tensor, Tensor]:
         """Return the interaction to add to the features, and the guide of the last order; (n, feature, row, col)."""
@@ -99,7 +100,7 @@ class SpatialInteraction(nn.Module):
                 attention = norm(attention + torch.relu(self.evolve[k](attention)))
                 moved = moved * attention
             orders.append(moved * guide)
-        return (orders[-1] if self.integrate is None else self.integrate(join(orders))), guide
+        return self.out(join(orders) if self.integrate else orders[-1]), guide
 
 
 class ChannelInteraction(nn.Module):
@@ -135,21 +136,27 @@ class ChannelInteraction(nn.Module):
 
 
 class Stage(nn.Module):
-    """Spatial, then channel interaction, with a memory m <- m + u(stage output) beside the features."""
+    """Spatial, then channel interaction, with a memory m <- m + u(stage output) beside the features V.
+
+    The spatial interaction reads LN(V + m); what it gives is added to V itself, so no norm lies between the first
+    features and the head. Interactions and memory begin at zero: an untrained stage changes nothing.
+    """
 
     def __init__(self, config: ShipPlusPlusConfig) -> None:
         super().__init__()
         n = config.n_feature
         self.spatial = SpatialInteraction(config)
         self.channel = ChannelInteraction(config)
-        self.read = ChannelLayerNorm(n) if config.memorise else None
+        self.recall = ChannelLayerNorm(n) if config.memorise else None
         self.memorise = conv1(n, n) if config.memorise else None
+        for last in (self.spatial.out, self.channel.out, self.memorise):
+            if last is not None:
+                _begin_at_zero(last)
 
     def forward(self, features: Tensor, guide: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return features, guide and memory after the stage, each (n, feature, row, col)."""
-        if self.read is not None:
-            features = self.read(features + memory)
-        interaction, guide = self.spatial(features, guide)
+        seen = features if self.recall is None else self.recall(features + memory)
+        interaction, guide = self.spatial(seen, guide)
         features = features + interaction
         features = features + self.channel(features, guide)
         if self.memorise is not None:
@@ -179,6 +186,12 @@ def _gate_norm(n: int) -> ChannelLayerNorm:
     nn.init.constant_(norm.weight, 0.1)
     nn.init.ones_(norm.bias)
     return norm
+
+
+def _begin_at_zero(layer: nn.Conv2d) -> None:
+    """Let a layer give nothing until it has learnt."""
+    for values in layer.parameters():
+        nn.init.zeros_(values)
 
 
 def _like(values: Tensor, other: Tensor) -> Tensor:

@@ -22,10 +22,12 @@ def random_streams(config: ShipPlusPlusConfig = SMALL, n: int = 2, size: tuple[i
 
 
 def opened(config: ShipPlusPlusConfig = SMALL) -> ShipPlusPlus:
-    """A network whose last convolution is no longer zero, as after training."""
+    """A network whose last convolutions are no longer zero, as after training."""
     torch.manual_seed(3)
     network = ShipPlusPlus(config).eval()
-    torch.nn.init.normal_(network.out.weight, std=0.1)
+    for values in network.parameters():
+        if not values.any():
+            torch.nn.init.normal_(values, std=0.1)
     return network
 
 
@@ -70,8 +72,7 @@ def test_network_runs_and_learns_without_a_mechanism(switch: str) -> None:
 
 
 def test_channel_attention_comes_from_attention_or_features_by_the_switch() -> None:
-    torch.manual_seed(0)
-    evolving = ShipPlusPlus(SMALL).stages[0].channel
+    evolving = opened().stages[0].channel
     renewing = ShipPlusPlus(without("evolve")).stages[0].channel
     renewing.load_state_dict(evolving.state_dict())
     features, guide = (torch.randn(1, 6, 8, 8, generator=torch.Generator().manual_seed(i)) for i in (0, 1))
@@ -85,8 +86,18 @@ def test_without_integration_only_the_last_order_leaves() -> None:
     with torch.inference_mode():
         spatial.step[-1].weight.zero_()
         spatial.step[-1].bias.zero_()
+        spatial.out.bias.zero_()
         interaction, _ = spatial(features, guide)
     assert not interaction.any()
+
+
+@pytest.mark.parametrize("config", [SMALL, *map(without, SWITCHES)])
+def test_untrained_stage_changes_nothing(config: ShipPlusPlusConfig) -> None:
+    features, guide, memory = (torch.randn(1, 6, 8, 8, generator=torch.Generator().manual_seed(i)) for i in (0, 1, 2))
+    with torch.inference_mode():
+        same, _, kept = ShipPlusPlus(config).stages[0](features, guide, memory)
+    assert torch.equal(same, features)
+    assert torch.equal(kept, memory)
 
 
 def test_memory_carries_what_a_later_stage_forgets() -> None:
