@@ -7,6 +7,7 @@ computing. The convention that could surprise: nothing is computed before it is 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -36,7 +37,7 @@ from ship_geo.runner import run_job
 from ship_geo.scene import Scene, SceneOptions, open_scene
 from ship_geo.sensors import Sensor
 from ship_geo.tuning import Tuning, tune
-from ship_geo.writer import PIXELS, Format, OutputProfile, Staging, check_output, format_of
+from ship_geo.writer import PIXELS, Format, OutputProfile, Staging, check_names, check_output, format_of
 
 __all__ = [
     "assess",
@@ -165,7 +166,8 @@ def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
     Raises
     ------
     ArgumentError
-        When an argument cannot work; `GridError` when the grids do not fit each other.
+        When an argument cannot work, two files to be written are one, or an argument has a meaning for a written file
+        only and there is no `output`; `GridError` when the grids do not fit each other.
     ProductError
         When a file is missing, damaged or not understood, or no pixel is valid.
     CheckpointError
@@ -178,7 +180,12 @@ def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
     >>> import ship_geo  # doctest: +SKIP
     >>> fused = ship_geo.pansharpen_scene("delivery/", output="fused.tif")  # doctest: +SKIP
     """
+    if output is None:
+        memory = {"max_memory": max_memory, "max_gpu_memory": max_gpu_memory}
+        is_replacing = overwrite and save_weights is None
+        _refuse_unwritten(**memory, to=to, stac=stac, overwrite=is_replacing, restart=restart)
     scene = _as_scene(source, ms=ms, pan=pan, sensor=sensor, bands=bands, **opening)
+    _check_weights(scene, model, save_weights, {"output": output, "report": report})
     _check_files(scene, output, to, report, radiometry, stac=stac, overwrite=overwrite)
     if register == "auto" or output is not None:
         scene = register_scene(scene, register)
@@ -192,6 +199,22 @@ def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
         judged = written if run.to == "zarr" else output
         assess(judged, scene, baselines=compare, progress=progress).to_html(report, overwrite=overwrite)
     return written
+
+
+def _refuse_unwritten(**given: Any) -> None:
+    """Refuse what has a meaning for a file only, where none is written."""
+    for name, value in given.items():
+        if value not in (None, False, "auto"):
+            msg = f"`{name}` is for a written file, got {name}={value!r} without `output=`; leave it out, or pass both"
+            raise ArgumentError(msg)
+
+
+def _check_weights(scene: Scene, model: Any, path: PathLike | None, others: dict[str, PathLike | None]) -> None:
+    """Find out whether fitted weights would replace what is read, or what is written beside them."""
+    if path is not None:
+        read = [model] if isinstance(model, str | os.PathLike) else []
+        check_names({"save_weights": path}, [*scene.files, *read])
+        check_names({**others, "save_weights": path})
 
 
 def _check_files(
@@ -212,6 +235,7 @@ def _check_files(
 
             check_item(output, scene, overwrite=overwrite)
     if report is not None:
+        check_names({"output": output, "report": report})
         _check_page(report, output, scene, radiometry, overwrite=overwrite)
 
 
