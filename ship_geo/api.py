@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Unpack
@@ -37,7 +38,7 @@ from ship_geo.runner import run_job
 from ship_geo.scene import Scene, SceneOptions, open_scene
 from ship_geo.sensors import Sensor
 from ship_geo.tuning import Tuning, tune
-from ship_geo.writer import PIXELS, Format, OutputProfile, Staging, check_names, check_output, format_of
+from ship_geo.writer import PIXELS, Format, OutputProfile, Staging, check_free, check_names, check_output, format_of
 
 __all__ = [
     "assess",
@@ -197,8 +198,21 @@ def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
     written = _write(job, run, output, overwrite=overwrite, stac=stac, progress=progress)
     if report is not None:
         judged = written if run.to == "zarr" else output
-        assess(judged, scene, baselines=compare, progress=progress).to_html(report, overwrite=overwrite)
+        with _told_as_missing("the report", output, "; make it with `ship-geo quality`"):
+            assess(judged, scene, baselines=compare, progress=progress).to_html(report, overwrite=overwrite)
     return written
+
+
+@contextmanager
+def _told_as_missing(
+    what: str, output: PathLike, remedy: str = "; make both anew, replacing the output"
+) -> Iterator[None]:
+    """Let an error that comes after the output was made tell that only something beside it is missing."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"{output} is finished, {what} is not{remedy}")
+        raise
 
 
 def _refuse_unwritten(**given: Any) -> None:
@@ -230,6 +244,7 @@ def _check_files(
     """Find out before any work is done whether all that shall be written can be."""
     if output is not None:
         check_output(output, overwrite=overwrite, inputs=scene.files, to=format_of(output, to))
+        check_free(output)
         if stac:
             from ship_geo.stac import check_item  # loads geopandas
 
@@ -278,7 +293,8 @@ def _write(job: Job, run: RunOptions, output: PathLike, *, overwrite: bool, stac
     if stac:
         from ship_geo.stac import write_item
 
-        write_item(output, job.scene, facts, overwrite=overwrite)
+        with _told_as_missing("the STAC Item", output):
+            write_item(output, job.scene, facts, overwrite=overwrite)
     told = {
         "shift": facts["shift"],
         "warnings": list(job.scene.warnings),

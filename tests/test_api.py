@@ -22,6 +22,7 @@ from ship_geo.baselines.registry import METHODS
 from ship_geo.errors import ArgumentError, OutputError
 from ship_geo.nn.weights import ShipPlusPlus_Weights
 from ship_geo.scene import open_scene
+from ship_geo.writer.folder import StagingFolder
 
 Write = Callable[..., Any]
 
@@ -356,6 +357,15 @@ def test_fitted_weights_replace_neither_an_input_nor_the_output(pair: Any, tmp_p
     with pytest.raises(ArgumentError, match="for `save_weights`"):
         pansharpen_scene(pair.pan, adapt=1, output=output, save_weights=path, overwrite=True)
     assert pair.pan.read_bytes() == before
+    assert not list(tmp_path.iterdir())
+
+
+def test_plan_of_an_output_that_another_run_makes_is_refused_as_the_run_would_be(pair: Any, tmp_path: Path) -> None:
+    folder = StagingFolder(tmp_path / "fused.tif")
+    with pytest.raises(OutputError, match=f"one job at a time, got .* in use by process {os.getpid()} on"):
+        plan_scene(pair.pan, model="exp", output=tmp_path / "fused.tif")
+    folder.remove()
+    plan_scene(pair.pan, model="exp", output=tmp_path / "fused.tif")
     assert not list(tmp_path.iterdir())
 
 
