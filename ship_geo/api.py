@@ -37,7 +37,7 @@ from ship_geo.provenance import software_version, tags_of
 from ship_geo.runner import run_job
 from ship_geo.scene import Scene, SceneOptions, open_scene
 from ship_geo.sensors import Sensor
-from ship_geo.tuning import Tuning, tune
+from ship_geo.tuning import Tuning, check_weights, tune
 from ship_geo.writer import PIXELS, Format, OutputProfile, Staging, check_free, check_names, check_output, format_of
 
 __all__ = [
@@ -229,6 +229,7 @@ def _check_weights(scene: Scene, model: Any, path: PathLike | None, others: dict
         read = [model] if isinstance(model, str | os.PathLike) else []
         check_names({"save_weights": path}, [*scene.files, *read])
         check_names({**others, "save_weights": path})
+        check_weights(Path(path))
 
 
 def _check_files(

@@ -350,6 +350,13 @@ def test_output_without_a_name_is_refused(pair: Any) -> None:
         pansharpen_scene(pair.pan, model="exp", output="")
 
 
+def test_fitted_weights_replace_weights_only(pair: Any, tmp_path: Path) -> None:
+    (tmp_path / "scene.imd").write_text('satId = "WV02";')
+    with pytest.raises(ArgumentError, match="fitted weights replace weights only"):
+        pansharpen_scene(pair.pan, adapt=1, save_weights=tmp_path / "scene.imd", overwrite=True)
+    assert (tmp_path / "scene.imd").read_text() == 'satId = "WV02";'
+
+
 @pytest.mark.parametrize("taken", ["pan", "output"])
 def test_fitted_weights_replace_neither_an_input_nor_the_output(pair: Any, tmp_path: Path, taken: str) -> None:
     output, before = tmp_path / "fused.tif", pair.pan.read_bytes()

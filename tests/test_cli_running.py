@@ -82,6 +82,17 @@ def test_no_file_of_a_run_takes_the_place_of_another(
     assert not list(tmp_path.iterdir())
 
 
+def test_names_that_are_relative_are_compared_too(
+    run: Run, scene: DrawnPair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ("pansharpen", "--pan", scene.pan, "--ms", scene.ms, "--model", "exp", "-o", "a.tif")
+    for more in (("--record", "./a.tif"), ("--log-json", tmp_path / "a.tif"), ("--stac", "--record", "a.json")):
+        code, _, err = run(*words, *more)
+        assert (code, "files to be written need a name each" in err) == (2, True), err
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("text", ["mine", '{\n  "my": "json"\n}'])
 def test_log_is_not_added_to_what_is_no_log(run: Run, scene: DrawnPair, tmp_path: Path, text: str) -> None:
     log = tmp_path / "notes.txt"

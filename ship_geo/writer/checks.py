@@ -179,7 +179,7 @@ def _check_folder(folder: Path, n_byte: int) -> None:
 def _is_same_file(source: Path, target: Path) -> bool:
     if source.exists() and target.exists():
         return source.samefile(target)
-    return source.resolve() == target
+    return source.resolve() == target.resolve()
 
 
 def _is_inside(inner: PathLike, outer: PathLike) -> bool:
