@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,33 @@ def stems(scenes: Sequence[Mapping[str, Any]], records: Records) -> list[str]:
         digest = hashlib.sha256(f"{scene['source']}\n{scene['name']}".encode()).hexdigest()[:8]
         names.append(name if is_own or (not old and count[name.casefold()] == 1) else f"{name}-{digest}")
     return names
+
+
+def files_digest(row: Mapping[str, Any]) -> str:
+    """Return a digest of names, sizes and times of the files of a scene, those beside them with the same stem too."""
+    named = [str(row["source"]), *(path for key in ("ms", "pan") for path in str(row.get(key) or "").splitlines())]
+    facts = []
+    for path in sorted({file for name in named for file in _files(Path(name))}):
+        with suppress(OSError):  # gone meanwhile
+            known = path.stat()
+            facts.append([str(path), known.st_size, known.st_mtime_ns])
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _files(path: Path) -> list[Path]:
+    try:
+        if path.is_dir():
+            return [file for file in path.rglob("*") if file.is_file()]
+        return [file for file in path.parent.iterdir() if file.name.startswith(path.stem) and file.is_file()]
+    except OSError:
+        return []
+
+
+def drop_repeated(rows: Sequence[Row]) -> tuple[list[Row], int]:
+    """Return scenes, each once, and how many more entries of the same source and name there were."""
+    kept = {(row["source"], row["name"]): row for row in reversed(rows)}
+    first = [row for row in rows if kept[row["source"], row["name"]] is row]
+    return first, len(rows) - len(first)
 
 
 def _plain(name: str) -> str:

@@ -17,13 +17,15 @@ from typing import Any
 
 from batch_progress import BatchProgress
 from batch_records import DONE, FAILED, RUNNING, STOPPED, Records, Row, now
-from batch_scenes import shape_of
+from batch_scenes import files_digest, shape_of
 
 from ship_geo.errors import ArgumentError, ShipGeoError
 
 SKIP, MAKE, LEAVE = "skip", "make", "leave out"
 
 UNCHANGED = "done and unchanged"
+FAILED_BEFORE = "failed before"
+NOT_AGAIN = "failed before, not tried again; pass --retry-failed"
 
 Log = Callable[..., None]
 
@@ -73,8 +75,9 @@ class Batch:
             When it cannot be opened.
         """
         old = self.records.read(stem)
-        if old.get("status") == FAILED and not self.options["retry_failed"]:
-            return Step(row, stem, SKIP, "failed before; --retry-failed tries again", old=old)
+        tried = self._since_failure(row, old)
+        if tried == NOT_AGAIN:
+            return Step(row, stem, SKIP, NOT_AGAIN, old=old)
         is_done = bool(old.get("made")) and self.records.is_whole(old) and not self.options["restart"]
         parameters = self._parameters(row)
         if is_done and old.get("stamp") and old["stamp"] == _stamp(row) and _same(old["causes"], parameters):
@@ -87,7 +90,7 @@ class Batch:
         causes = {**parameters, "scene": scene.identity}
         if is_done and old["causes"] == causes:
             return Step(row, stem, SKIP, UNCHANGED, old=old)
-        why = _why(old, causes, is_done=is_done, is_restart=self.options["restart"])
+        why = tried or _why(old, causes, is_done=is_done, is_restart=self.options["restart"])
         return Step({**seen, "causes": causes}, stem, MAKE, why, scene, old)
 
     def make(self, step: Step, client: Any, log: Log) -> Row:
@@ -165,7 +168,8 @@ class Batch:
         if self.options["debug"]:
             told["traceback"] = "".join(traceback.format_exception(error))
         log("failed", **told)
-        record = {**row, **self.records.read(stem), "status": FAILED, "error": told, "ended": now()}
+        ended = {"status": FAILED, "error": told, "tried": self._attempt(row), "ended": now()}
+        record = {**row, **self.records.read(stem), **ended}
         self.records.write(stem, record)
         return record
 
@@ -188,6 +192,24 @@ class Batch:
             return replace(scene, acquisition=replace(scene.acquisition, time=row["time"]))
         return scene
 
+    def _since_failure(self, row: Row, old: Mapping[str, Any]) -> str:
+        """Say why a scene that failed is tried again, or that it is not; empty where it did not fail."""
+        from ship_geo.ledger import changes
+
+        if old.get("status") != FAILED or self.options["restart"]:
+            return ""
+        if self.options["retry_failed"]:
+            return FAILED_BEFORE
+        tried = old.get("tried")
+        changed = changes(tried, self._attempt(row)) if tried else ""
+        return f"{FAILED_BEFORE}; {changed}" if changed else NOT_AGAIN
+
+    def _attempt(self, row: Row) -> Row:
+        """All that may be another when a scene fails once and not the next time, by names that a user knows."""
+        names = ("device", "max_memory", "max_gpu_memory", "scratch", "overwrite")
+        chosen = {name: self.options[name] for name in names}
+        return {**self._parameters(row), **chosen, "block": self.options["chunks"], "files": files_digest(row)}
+
     def _parameters(self, row: Row) -> Row:
         names = ("radiometry", "precision", "geometry", "dem", "geoid", "crs", "resolution", "missing", "pair_sensor")
         chosen = {name: self.options[name] for name in names if self.options[name] is not None}
@@ -205,7 +227,7 @@ def _why(old: Mapping[str, Any], causes: Mapping[str, Any], *, is_done: bool, is
         return "a restart was asked for"
     if is_done:
         return changes(old["causes"], causes)
-    reasons = {"": "not done yet", DONE: "its output is not there any more", FAILED: "failed before"}
+    reasons = {"": "not done yet", DONE: "its output is not there any more", FAILED: FAILED_BEFORE}
     return reasons.get(old.get("status", ""), "was stopped")
 
 

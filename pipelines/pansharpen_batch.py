@@ -7,8 +7,8 @@ scenes from ``ship-geo find`` (GeoParquet, GeoPackage, …), perhaps edited sinc
 
 A scene that fails is listed, and the others go on; the exit code is 1 then. The same command again does what is not
 done: what is done and unchanged is skipped, a scene that was stopped goes on in its middle, one that failed is tried
-again with ``--retry-failed`` only. Changed files, model or parameters make a scene anew. Ctrl-C and SIGTERM stop the
-batch, and so does the loss of the cluster.
+again when its files or the options changed, or with ``--retry-failed``. Changed files, model or parameters make a scene
+anew. Ctrl-C and SIGTERM stop the batch, and so does the loss of the cluster.
 
 ``--cluster`` lets the workers of a Dask cluster make the blocks: ``local`` (processes), ``cuda`` (a process per GPU),
 ``slurm`` and other batch systems with ``--cluster-config pipelines/configs/slurm.toml``, or the address of a scheduler.
@@ -27,13 +27,17 @@ from typing import Any
 import click
 from batch_progress import BatchProgress
 from batch_records import DONE, FAILED, PENDING, STOPPED, SUMMARY, Row, now, owning, write_tables
-from batch_scenes import find_rows, select, stems
+from batch_scenes import drop_repeated, find_rows, select, stems
 from batch_work import CURRENT, LEAVE, MAKE, Batch, Log, run_all
 
 from ship_geo.cli.options import common_options, running_options
 from ship_geo.cli.running import client_of
 from ship_geo.cli.shell import Command, echo_json, run_command
-from ship_geo.errors import ShipGeoError
+from ship_geo.errors import ProductError, ShipGeoError
+from ship_geo.raster import is_remote
+
+REPEATED = "repetition"
+"""Why entries of a scene that is listed already are left out."""
 
 _SUMMED = ("seconds", "n_pixel", "n_byte", "n_clipped", "n_moved", "n_invalid", "n_retry")
 
@@ -55,7 +59,7 @@ def filter_of(options: Mapping[str, Any]) -> Any:
 def tell_of(record: Row) -> str:
     """Return a clause on how a scene ended."""
     if record["status"] == FAILED:
-        return f"FAILED: {record['error']['message']}"
+        return f"{record.get('why', 'FAILED')}: {record['error']['message']}"
     if "why" in record:
         return f"left out by {record['why']}" if record["status"] == LEAVE else str(record["why"])
     resumed = f", {record['n_resumed']} of {record['n_block']} blocks from before" if record["n_resumed"] else ""
@@ -77,7 +81,11 @@ def summarise(rows: Sequence[Row], ended: Mapping[str, Row], left_out: Mapping[s
         "n_failed": len(failed),
         **{name: sum(one.get(name) or 0 for one in made) for name in _SUMMED},
         "failed": [
-            {"name": one["name"], "source": one["source"], "record": f"records/{stem}.json", **one["error"]}
+            {
+                **{name: one[name] for name in ("name", "source", "why") if name in one},
+                "record": f"records/{stem}.json",
+                **one["error"],
+            }
             for stem, one in failed.items()
         ],
     }
@@ -120,10 +128,16 @@ def summarise(rows: Sequence[Row], ended: Mapping[str, Row], left_out: Mapping[s
 def main(scenes: str, out: str, **options: Any) -> int:
     """Sharpen SCENES (a folder, or a table of scenes) into the folder OUT."""
     folder = Path(out)
-    _check(folder, options)
+    _check(scenes, folder, options)
+    _check_run(options)
     batch = Batch(folder, options, filter_of(options))
     rows = find_rows(scenes, folder, unpack=options["unpack"])
-    tasks, left_out = select(rows, stems(rows, batch.records), batch.wanted)
+    if not rows:
+        msg = f"scenes must be found to be sharpened, got none in {scenes}; see what `ship-geo find` lists there"
+        raise ProductError(msg)
+    once, n_repeated = drop_repeated(rows)
+    tasks, left_out = select(once, stems(once, batch.records), batch.wanted)
+    left_out += Counter({REPEATED: n_repeated})
     if options["dry_run"]:
         return show_plan(batch, tasks, left_out, as_json=options["as_json"])
     summary = run_batch(batch, rows, tasks, left_out)
@@ -134,13 +148,23 @@ def main(scenes: str, out: str, **options: Any) -> int:
     return 1 if summary["n_failed"] else 0
 
 
-def _check(folder: Path, options: dict[str, Any]) -> None:
+def _check(scenes: str, folder: Path, options: dict[str, Any]) -> None:
     from importlib.util import find_spec
 
+    _check_there("SCENES", scenes, "a folder of deliveries or a table of scenes")
+    _check_there("--aoi", options["aoi"], "a file that GeoPandas reads")
+    source, target = Path(scenes).resolve(), folder.resolve()
+    if Path(scenes).is_dir() and target in (source, *source.parents):
+        msg = f"the outputs need a folder of their own, got {folder} that holds the scenes of {scenes}; choose another"
+        raise click.UsageError(msg)
+    if options["max_cloud"] is not None and not 0 <= options["max_cloud"] <= 100:  # noqa: PLR2004  percent
+        msg = f"--max-cloud must be a percentage from 0 to 100, got {options['max_cloud']:g}; 20 are 20 percent"
+        raise click.UsageError(msg)
     if options["dem"] is not None:
         try:
             options["dem"] = float(options["dem"])
         except ValueError:
+            _check_there("--dem", options["dem"], "a raster of heights, or a number of metres")
             options["dem"] = str(Path(options["dem"]).absolute())
     if options["jobs"] not in (None, 1) and options["cluster"] is None:
         msg = "several scenes at a time need workers: pass --cluster local, or leave --jobs out"
@@ -151,6 +175,22 @@ def _check(folder: Path, options: dict[str, Any]) -> None:
     if folder.exists() and not folder.is_dir():
         msg = f"the outputs go to a folder, got the file {folder}; choose another name"
         raise click.UsageError(msg)
+
+
+def _check_there(name: str, path: str | None, what: str) -> None:
+    if path is not None and not is_remote(path) and not Path(path).exists():
+        msg = f"{name} must exist, got {path} that does not; pass {what}"
+        raise click.UsageError(msg)
+
+
+def _check_run(options: Mapping[str, Any]) -> None:
+    """Refuse at once what no scene can be made with."""
+    from ship_geo.budget import parse_size
+    from ship_geo.fusers import pick_device, pick_precision
+
+    for name in ("max_memory", "max_gpu_memory"):
+        parse_size(options[name], name)
+    pick_precision(options["precision"], pick_device(options["device"]))
 
 
 def run_batch(batch: Batch, rows: Sequence[Row], tasks: Sequence[tuple[Row, str]], left_out: Mapping[str, int]) -> Row:
@@ -199,7 +239,9 @@ def sentence(summary: Mapping[str, Any], folder: Path) -> str:
     parts = [f"{summary['n_done']} scenes done", f"{summary['n_skipped']} skipped", f"{summary['n_failed']} failed"]
     parts += _left_out(summary["left_out"])
     lines = [f"{', '.join(parts)}; {summary['n_pixel'] / 1e6:.2f} megapixels, see {folder / SUMMARY}"]
-    lines += [f"  {one['name']} ({one['source']}): {one['message']}" for one in summary["failed"]]
+    for one in summary["failed"]:
+        why = f"{one['why']}: " if "why" in one else ""
+        lines.append(f"  {one['name']} ({one['source']}): {why}{one['message']}")
     return "\n".join(lines)
 
 

@@ -7,7 +7,9 @@ computing. The convention that could surprise: nothing is computed before it is 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Unpack
@@ -35,8 +37,8 @@ from ship_geo.provenance import software_version, tags_of
 from ship_geo.runner import run_job
 from ship_geo.scene import Scene, SceneOptions, open_scene
 from ship_geo.sensors import Sensor
-from ship_geo.tuning import Tuning, tune
-from ship_geo.writer import PIXELS, Format, OutputProfile, Staging, check_output, format_of
+from ship_geo.tuning import Tuning, check_weights, tune
+from ship_geo.writer import PIXELS, Format, OutputProfile, Staging, check_free, check_names, check_output, format_of
 
 __all__ = [
     "assess",
@@ -165,7 +167,8 @@ def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
     Raises
     ------
     ArgumentError
-        When an argument cannot work; `GridError` when the grids do not fit each other.
+        When an argument cannot work, two files to be written are one, or an argument has a meaning for a written file
+        only and there is no `output`; `GridError` when the grids do not fit each other.
     ProductError
         When a file is missing, damaged or not understood, or no pixel is valid.
     CheckpointError
@@ -178,7 +181,12 @@ def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
     >>> import ship_geo  # doctest: +SKIP
     >>> fused = ship_geo.pansharpen_scene("delivery/", output="fused.tif")  # doctest: +SKIP
     """
+    if output is None:
+        memory = {"max_memory": max_memory, "max_gpu_memory": max_gpu_memory}
+        is_replacing = overwrite and save_weights is None
+        _refuse_unwritten(**memory, to=to, stac=stac, overwrite=is_replacing, restart=restart)
     scene = _as_scene(source, ms=ms, pan=pan, sensor=sensor, bands=bands, **opening)
+    _check_weights(scene, model, save_weights, {"output": output, "report": report})
     _check_files(scene, output, to, report, radiometry, stac=stac, overwrite=overwrite)
     if register == "auto" or output is not None:
         scene = register_scene(scene, register)
@@ -190,8 +198,38 @@ def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
     written = _write(job, run, output, overwrite=overwrite, stac=stac, progress=progress)
     if report is not None:
         judged = written if run.to == "zarr" else output
-        assess(judged, scene, baselines=compare, progress=progress).to_html(report, overwrite=overwrite)
+        with _told_as_missing("the report", output, "; make it with `ship-geo quality`"):
+            assess(judged, scene, baselines=compare, progress=progress).to_html(report, overwrite=overwrite)
     return written
+
+
+@contextmanager
+def _told_as_missing(
+    what: str, output: PathLike, remedy: str = "; make both anew, replacing the output"
+) -> Iterator[None]:
+    """Let an error that comes after the output was made tell that only something beside it is missing."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"{output} is finished, {what} is not{remedy}")
+        raise
+
+
+def _refuse_unwritten(**given: Any) -> None:
+    """Refuse what has a meaning for a file only, where none is written."""
+    for name, value in given.items():
+        if value not in (None, False, "auto"):
+            msg = f"`{name}` is for a written file, got {name}={value!r} without `output=`; leave it out, or pass both"
+            raise ArgumentError(msg)
+
+
+def _check_weights(scene: Scene, model: Any, path: PathLike | None, others: dict[str, PathLike | None]) -> None:
+    """Find out whether fitted weights would replace what is read, or what is written beside them."""
+    if path is not None:
+        read = [model] if isinstance(model, str | os.PathLike) else []
+        check_names({"save_weights": path}, [*scene.files, *read])
+        check_names({**others, "save_weights": path})
+        check_weights(Path(path))
 
 
 def _check_files(
@@ -207,11 +245,13 @@ def _check_files(
     """Find out before any work is done whether all that shall be written can be."""
     if output is not None:
         check_output(output, overwrite=overwrite, inputs=scene.files, to=format_of(output, to))
+        check_free(output)
         if stac:
             from ship_geo.stac import check_item  # loads geopandas
 
             check_item(output, scene, overwrite=overwrite)
     if report is not None:
+        check_names({"output": output, "report": report})
         _check_page(report, output, scene, radiometry, overwrite=overwrite)
 
 
@@ -254,7 +294,8 @@ def _write(job: Job, run: RunOptions, output: PathLike, *, overwrite: bool, stac
     if stac:
         from ship_geo.stac import write_item
 
-        write_item(output, job.scene, facts, overwrite=overwrite)
+        with _told_as_missing("the STAC Item", output):
+            write_item(output, job.scene, facts, overwrite=overwrite)
     told = {
         "shift": facts["shift"],
         "warnings": list(job.scene.warnings),

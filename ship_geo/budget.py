@@ -162,7 +162,9 @@ def parse_size(size: str | int | None, name: str = "max_memory") -> int | None:
     except (ValueError, TypeError, OverflowError):
         n_byte = 0
     if n_byte <= 0:
-        msg = f"{name} is a positive number of bytes or a text such as '2GiB', got {size!r}; for instance {name}='2GiB'"
+        msg = (
+            f"`{name}` is a positive number of bytes or a text such as '2GiB', got {size!r}; for instance {name}='2GiB'"
+        )
         raise ArgumentError(msg)
     return n_byte
 

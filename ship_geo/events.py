@@ -19,10 +19,12 @@ from warnings import warn
 
 from ship_geo._typing import PathLike
 from ship_geo.dispatch import Log
-from ship_geo.errors import OutputError
+from ship_geo.errors import ArgumentError, OutputError
 from ship_geo.writer.texts import as_plain
 
 STANDARD_ERROR = "-"
+
+_LONGEST = 2**20  # bytes of a first line that are looked at
 
 _LEVELS = {"retry": "warning", "waiting": "warning", "warning": "warning", "stopped": "warning", "failed": "error"}
 
@@ -43,6 +45,8 @@ def json_log(where: PathLike | None) -> Iterator[Log]:
 
     Raises
     ------
+    ArgumentError
+        When the file is there and holds something else than events.
     OutputError
         When the file cannot be opened.
     """
@@ -51,6 +55,7 @@ def json_log(where: PathLike | None) -> Iterator[Log]:
     elif str(where) == STANDARD_ERROR:
         yield _Lines(sys.stderr).log
     else:
+        check_log(where)
         try:
             file = Path(where).open("a", encoding="utf-8")  # noqa: SIM115  closed below; only opening may raise
         except OSError as error:
@@ -61,6 +66,30 @@ def json_log(where: PathLike | None) -> Iterator[Log]:
         finally:
             with suppress(OSError):  # what could not be written is told already
                 file.close()
+
+
+def check_log(where: PathLike) -> None:
+    """Check that a file to which lines are to be added is a log, new or empty, so that nothing else is spoiled.
+
+    Raises
+    ------
+    ArgumentError
+        When the file holds something else than events.
+    """
+    path = Path(where)
+    if not path.is_file():  # new, or a pipe that a program reads
+        return
+    try:
+        with path.open("rb") as file:
+            line = file.readline(_LONGEST)
+        is_log = not line or "event" in json.loads(line)
+    except OSError:  # told when it is opened
+        return
+    except (ValueError, TypeError):
+        is_log = False
+    if not is_log:
+        msg = f"events are added to a log of events only, got the file {where} that is none; choose another name"
+        raise ArgumentError(msg)
 
 
 class _Lines:

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from ship_geo.cli import pansharpen
-from ship_geo.cli.shell import TERMINATED, Command, Terminated, show_warning, terminating
+from ship_geo.cli.shell import TERMINATED, Command, Terminated, show_notes, show_warning, terminating
 
 __all__ = ["ship"]
 
@@ -28,18 +28,16 @@ def _sharpen(ctx: click.Context, /, **options: Any) -> None:
 
     MS may be several files of one band each.
     """
-    from rasterio.rio.helpers import resolve_inout  # loads rasterio
-
     given = ctx.obj or {}
     env = given.get("env") or nullcontext()
     is_quiet = given.get("verbosity", 0) < 0
-    resolve_inout(files=(options["pan"], *options["ms"], options["output"]), overwrite=options["overwrite"])
     try:
         with warnings.catch_warnings(), terminating(), env:
             warnings.showwarning = show_warning
             ctx.invoke(pansharpen, source=None, quiet=is_quiet, **options)
-    except Terminated:
+    except Terminated as error:
         click.echo("terminated", err=True)
+        show_notes(error)
         ctx.exit(TERMINATED)
 
 

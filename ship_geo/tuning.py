@@ -78,6 +78,23 @@ class Tuning:
         return cls(config, None if path is None else Path(path), overwrite)
 
 
+def check_weights(path: Path) -> None:
+    """Check that weights would replace no file of another kind, whatever is asked for; an empty one is none.
+
+    Raises
+    ------
+    ArgumentError
+        When the file is there and holds no tensors.
+    """
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        head = file.read(9)
+    if head and head[8:] != b"{":  # a safetensors file: eight bytes for the size of the header, which is JSON
+        msg = f"fitted weights replace weights only, got {path} that holds none; choose another name"
+        raise ArgumentError(msg)
+
+
 def tune(job: Job, tuning: Tuning, client: Any = None) -> tuple[Job, dict[str, Any] | None]:
     """Fit the network of a job to its scene, where that is wanted.
 

@@ -19,9 +19,10 @@ import xarray as xr
 import ship_geo
 from ship_geo.api import list_models, pansharpen_scene, plan_scene
 from ship_geo.baselines.registry import METHODS
-from ship_geo.errors import OutputError
+from ship_geo.errors import ArgumentError, OutputError
 from ship_geo.nn.weights import ShipPlusPlus_Weights
 from ship_geo.scene import open_scene
+from ship_geo.writer.folder import StagingFolder
 
 Write = Callable[..., Any]
 
@@ -213,7 +214,8 @@ def test_terminated_command_leaves_what_the_next_one_goes_on_with(pair: Any, tmp
         process.terminate()
         _, errors = process.communicate(timeout=120)
     assert process.returncode == 143
-    assert "terminated" in errors
+    assert "terminated\n" in errors
+    assert "blocks are finished and kept in" in errors.splitlines()[-1]
     assert names_in(tmp_path) == [".fused.tif.ship-geo"]  # the same command goes on with it
 
 
@@ -331,6 +333,47 @@ def test_plan_says_what_would_be_done(pair: Any, tiny_checkpoint: Path) -> None:
     assert plan["output_bytes"] == 520 * 300 * 4 * 2
     assert plan["sensor"] == "WorldView-2"
     assert json.loads(json.dumps(plan)) == plan
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"max_memory": "abc"}, {"max_gpu_memory": 1}, {"to": "zarr"}, {"stac": True}, {"overwrite": True}, {"restart": 1}],
+)
+def test_what_has_a_meaning_for_a_file_only_is_refused_without_one(pair: Any, given: dict[str, Any]) -> None:
+    ((name, value),) = given.items()
+    with pytest.raises(ArgumentError, match=f"`{name}` is for a written file, got {name}={value!r} without `output=`"):
+        pansharpen_scene(pair.pan, model="exp", **given)
+
+
+def test_output_without_a_name_is_refused(pair: Any) -> None:
+    with pytest.raises(ArgumentError, match="the output must be named, got an empty path"):
+        pansharpen_scene(pair.pan, model="exp", output="")
+
+
+def test_fitted_weights_replace_weights_only(pair: Any, tmp_path: Path) -> None:
+    (tmp_path / "scene.imd").write_text('satId = "WV02";')
+    with pytest.raises(ArgumentError, match="fitted weights replace weights only"):
+        pansharpen_scene(pair.pan, adapt=1, save_weights=tmp_path / "scene.imd", overwrite=True)
+    assert (tmp_path / "scene.imd").read_text() == 'satId = "WV02";'
+
+
+@pytest.mark.parametrize("taken", ["pan", "output"])
+def test_fitted_weights_replace_neither_an_input_nor_the_output(pair: Any, tmp_path: Path, taken: str) -> None:
+    output, before = tmp_path / "fused.tif", pair.pan.read_bytes()
+    path = pair.pan if taken == "pan" else output
+    with pytest.raises(ArgumentError, match="for `save_weights`"):
+        pansharpen_scene(pair.pan, adapt=1, output=output, save_weights=path, overwrite=True)
+    assert pair.pan.read_bytes() == before
+    assert not list(tmp_path.iterdir())
+
+
+def test_plan_of_an_output_that_another_run_makes_is_refused_as_the_run_would_be(pair: Any, tmp_path: Path) -> None:
+    folder = StagingFolder(tmp_path / "fused.tif")
+    with pytest.raises(OutputError, match=f"one job at a time, got .* in use by process {os.getpid()} on"):
+        plan_scene(pair.pan, model="exp", output=tmp_path / "fused.tif")
+    folder.remove()
+    plan_scene(pair.pan, model="exp", output=tmp_path / "fused.tif")
+    assert not list(tmp_path.iterdir())
 
 
 def test_models_are_listed_with_their_kind() -> None:

@@ -58,7 +58,7 @@ def test_sizes_are_read_as_people_write_them(text: Any, n_byte: int | None) -> N
 
 @pytest.mark.parametrize("text", ["much", "", "-2GiB", "0", 0, -1, True, "2 apples", "inf GB", float("nan")])
 def test_other_sizes_are_refused(text: Any) -> None:
-    with pytest.raises(ArgumentError, match=r"max_memory is a positive number of bytes .*, got .*; for instance"):
+    with pytest.raises(ArgumentError, match=r"`max_memory` is a positive number of bytes .*, got .*; for instance"):
         parse_size(text)
 
 

@@ -465,11 +465,13 @@ def test_debug_shows_the_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_interrupt_exits_with_130_as_shells_expect(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "list_models", raising(KeyboardInterrupt()))
+    error = KeyboardInterrupt()
+    error.add_note("2 of 4 blocks are kept")
+    monkeypatch.setattr(api, "list_models", raising(error))
     code, out, err = run("models")
     assert code == 130
     assert out == ""
-    assert "interrupted" in err
+    assert err == "\ninterrupted\n2 of 4 blocks are kept\n"
     assert "Traceback" not in err
 
 

@@ -77,7 +77,7 @@ def test_the_table_is_written_and_not_replaced(run, archive, tmp_path):
 
 def test_an_output_that_cannot_be_written_is_refused_before_the_search(run, tmp_path):
     code, _, err = run("find", tmp_path / "gone", "-o", tmp_path / "scenes.shp")
-    assert code == 1
+    assert code == 2
     assert "choose one of these suffixes" in err
 
 

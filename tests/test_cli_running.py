@@ -65,6 +65,69 @@ def test_record_and_log_tell_why_a_run_failed(run: Run, scene: DrawnPair, tmp_pa
     assert event["message"] == told["error"]["message"]
 
 
+@pytest.mark.parametrize("option", ["--record", "--log-json", "--save-weights"])
+@pytest.mark.parametrize("taken", ["pan", "ms", "out", "item"])
+def test_no_file_of_a_run_takes_the_place_of_another(
+    run: Run, scene: DrawnPair, tmp_path: Path, option: str, taken: str
+) -> None:
+    output, item = tmp_path / "a.tif", tmp_path / "a.json"
+    place = {"pan": scene.pan, "ms": scene.ms, "out": output, "item": item}[taken]
+    before = [path.read_bytes() for path in (scene.pan, scene.ms)]
+    words = ("--overwrite", "--stac", "--time", "2024-05-01", "-o", output, option, place)
+    for more in ((), ("--dry-run",)):
+        code, _, err = run("pansharpen", "--pan", scene.pan, "--ms", scene.ms, "--model", "exp", *words, *more)
+        assert code == 2, err
+        assert f"{place} for {option}" in err
+    assert before == [path.read_bytes() for path in (scene.pan, scene.ms)]
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_that_are_relative_are_compared_too(
+    run: Run, scene: DrawnPair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ("pansharpen", "--pan", scene.pan, "--ms", scene.ms, "--model", "exp", "-o", "a.tif")
+    for more in (("--record", "./a.tif"), ("--log-json", tmp_path / "a.tif"), ("--stac", "--record", "a.json")):
+        code, _, err = run(*words, *more)
+        assert (code, "files to be written need a name each" in err) == (2, True), err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("text", ["mine", '{\n  "my": "json"\n}'])
+def test_log_is_not_added_to_what_is_no_log(run: Run, scene: DrawnPair, tmp_path: Path, text: str) -> None:
+    log = tmp_path / "notes.txt"
+    log.write_text(text)
+    words = ("--pan", scene.pan, "--ms", scene.ms, "--model", "exp", "-o", tmp_path / "a.tif")
+    code, _, err = run("pansharpen", *words, "--log-json", log)
+    assert (code, "events are added to a log of events only" in err) == (2, True), err
+    assert log.read_text() == text
+
+
+def test_record_replaces_no_file_of_another_kind_whatever_is_asked_for(
+    run: Run, scene: DrawnPair, tmp_path: Path
+) -> None:
+    (tmp_path / "scene.imd").write_text('satId = "WV02";')
+    words = ("--model", "exp", "-o", tmp_path / "a.tif", "--record", tmp_path / "scene.imd", "--overwrite")
+    code, _, err = run("pansharpen", "--pan", scene.pan, "--ms", scene.ms, *words)
+    assert (code, "a record replaces a JSON file only" in err) == (2, True), err
+    assert (tmp_path / "scene.imd").read_text() == 'satId = "WV02";'
+
+
+def test_record_of_a_run_that_failed_does_not_stand_in_the_way(run: Run, scene: DrawnPair, tmp_path: Path) -> None:
+    output, record = tmp_path / "a.tif", tmp_path / "record.json"
+    words = ("pansharpen", "--pan", scene.pan, "--ms", scene.ms, "--model", "exp", "-o", output, "--record", record)
+    output.write_text("mine")
+    for _ in range(2):
+        assert run(*words)[0] == 1
+        assert json.loads(record.read_text())["error"]["message"].startswith("the output must not exist")
+    output.unlink()
+    assert run(*words)[0] == 0
+    assert json.loads(record.read_text())["status"] == "done"
+    output.unlink()
+    assert run(*words)[0] == 1
+    assert not output.exists()
+
+
 def test_log_on_the_standard_error_is_nothing_but_events(run: Run, scene: DrawnPair, tmp_path: Path) -> None:
     words = ("--model", "exp", "-o", tmp_path / "a.tif", "--log-json", "-", "--json")
     code, out, err = run("pansharpen", "--pan", scene.pan, "--ms", scene.ms, *words)

@@ -15,6 +15,7 @@ import pytest
 from judged_scenes import Pixels, judged_scene
 from PIL import Image
 
+from ship_geo import api
 from ship_geo.api import pansharpen_scene
 from ship_geo.errors import ArgumentError, OutputError
 from ship_geo.report import Sheet, write_report
@@ -203,6 +204,19 @@ def test_sharpening_writes_a_report_of_what_was_written(pair: Path, tmp_path: Pa
     assert record["scene"]["tags"]["SHIP_GEO_MODEL"] == "gsa"
     assert record["scene"]["shift"] is not None
     assert str(pair) not in path.read_text(encoding="utf-8")
+
+
+def test_run_that_ends_before_its_report_is_written_tells_that_nothing_else_is_missing(
+    pair: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(api, "assess", interrupt)
+    with pytest.raises(KeyboardInterrupt) as told:
+        pansharpen_scene(pair, output=tmp_path / "out.tif", report=tmp_path / "page.html", model="exp")
+    missing = f"{tmp_path}/out.tif is finished, the report is not; make it with `ship-geo quality`"
+    assert told.value.__notes__ == [missing]
 
 
 def test_report_that_cannot_be_written_is_refused_before_any_work(pair: Path, tmp_path: Path) -> None:

@@ -114,11 +114,17 @@ def test_output_that_exists_is_replaced_only_with_overwrite(rio: Rio, pair: Any,
     words = ("ship", pair.pan, pair.ms, output, "--model", "exp", "--register", "off")
     refused = rio(*words)
     assert refused.exit_code == 1
-    assert "won't be overwritten without use of the `--overwrite` option" in refused.stderr
+    assert f"the output must not exist, got {output}; choose another name or pass --overwrite" in refused.stderr
     assert output.read_bytes() == b"precious"
     assert rio(*words, "--overwrite").exit_code == 0
     with rasterio.open(output) as fused:
         assert fused.count == 4
+
+
+def test_roles_that_were_exchanged_are_told(rio: Rio, pair: Any, tmp_path: Path) -> None:
+    done = rio("ship", pair.ms, pair.pan, tmp_path / "fused.tif", "--model", "exp", "--register", "off")
+    assert done.exit_code == 0
+    assert "Warning: MS and PAN were exchanged: PAN is the file with one band" in done.stderr
 
 
 def test_quiet_says_nothing(rio: Rio, pair: Any, tmp_path: Path) -> None:

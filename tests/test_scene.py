@@ -189,7 +189,7 @@ def test_swapped_files(write_pair: WritePair) -> None:
     ms, pan = write_pair()
     right, turned = open_scene(ms=ms, pan=pan), open_scene(ms=pan, pan=ms)
     assert (turned.ms, turned.pan, turned.name) == (right.ms, right.pan, right.name)
-    assert "`ms` and `pan` were exchanged: PAN is the file with one band" in turned.notes
+    assert "MS and PAN were exchanged: PAN is the file with one band" in turned.warnings
 
 
 def test_ms_finer_than_pan(write_pair: WritePair) -> None:

@@ -23,7 +23,7 @@ import ship_geo.writer.assembly
 from ship_geo import ledger
 from ship_geo.errors import ArgumentError, OutputError
 from ship_geo.ledger import Entry
-from ship_geo.writer import Staging, describe, discard
+from ship_geo.writer import Staging, check_free, describe, discard
 
 pytestmark = pytest.mark.slow
 
@@ -226,7 +226,7 @@ def test_other_blocks_and_other_pixels_start_anew(tmp_path: Path) -> None:
     target = tmp_path / "out.tif"
     leave_some(target)
     with Staging(target, PROFILE, FACTS, BLOCKS[::-1]) as made:
-        assert made.restarted_because == "blocks changed"
+        assert made.restarted_because == "blocks changed; the size of blocks follows from `max_memory` and `chunks`"
         write_parts(made, BLOCKS[:2])
     with Staging(target, replace(PROFILE, nodata=0), FACTS, BLOCKS[::-1]) as made:
         assert made.restarted_because == "nodata (null, now 0) changed"
@@ -337,9 +337,11 @@ def test_second_job_is_refused_while_the_first_lives_and_goes_on_after_it_was_ki
         wait_until(lambda: n_done(target) == 5)
         with pytest.raises(OutputError, match=rf"one job at a time, got .* in use by process {child.pid} on "):
             staging(target).__enter__()
-        with pytest.raises(OutputError, match="one job at a time"):
-            discard(target)
+        for look in (discard, check_free):
+            with pytest.raises(OutputError, match="one job at a time"):
+                look(target)
         assert n_done(target) == 5
+    check_free(target)
     made = make_whole(target)
     assert made.restarted_because == ""
     assert_whole(target)

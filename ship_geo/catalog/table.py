@@ -13,7 +13,7 @@ from ship_geo._typing import PathLike
 from ship_geo.catalog.entries import Entry
 from ship_geo.catalog.outlines import LONLAT
 from ship_geo.catalog.search import search
-from ship_geo.errors import OutputError, ProductError
+from ship_geo.errors import ArgumentError, OutputError, ProductError
 from ship_geo.writer import check_output
 from ship_geo.writer.aside import aside
 
@@ -115,12 +115,14 @@ def check_catalog(path: PathLike, *, overwrite: bool = False) -> Path:
 
     Raises
     ------
+    ArgumentError
+        When the suffix is another one.
     OutputError
-        When the suffix is another one, the file exists, or its folder is missing or not writable.
+        When the file exists, or its folder is missing or not writable.
     """
     if Path(path).suffix.lower() not in _SUFFIXES:
         msg = f"a table of scenes must be one of {', '.join(_SUFFIXES)}, got {path}; choose one of these suffixes"
-        raise OutputError(msg)
+        raise ArgumentError(msg)
     return check_output(path, overwrite=overwrite)
 
 
@@ -143,6 +145,8 @@ def write_catalog(scenes: gpd.GeoDataFrame, path: PathLike, *, overwrite: bool =
 
     Raises
     ------
+    ArgumentError
+        When the suffix is another one.
     OutputError
         When the file exists or cannot be written.
     """

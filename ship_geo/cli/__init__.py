@@ -17,7 +17,7 @@ import click
 
 from ship_geo.cli.options import common_options, pair_options, running_options, selection
 from ship_geo.cli.quality import quality
-from ship_geo.cli.running import running
+from ship_geo.cli.running import check_written, running
 from ship_geo.cli.shell import Command, echo_json, echo_pairs, run_command, show_warning
 
 __all__ = ["cli", "main"]
@@ -99,6 +99,7 @@ def pansharpen(**options: Any) -> None:
     chosen = selection(options)
     names = ("model", "device", "precision", "radiometry", "register", "max_memory", "max_gpu_memory")
     how = {name: options[name] for name in names}
+    check_written(options, chosen)
     if options["dry_run"]:
         _plan(
             {**chosen, **how, **{name: options[name] for name in ("output", "to", "overwrite", "stac", "report")}},

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
 
+from ship_geo._typing import PathLike
 from ship_geo.cli.shell import show_warning
 
 Note = Callable[[Mapping[str, Any]], None]
 """Called with the result of a run, for its record."""
+
+_ENDED = frozenset({"status", "error", "started", "ended"})
+"""What the record of a run that did not come to its end holds."""
 
 
 @contextmanager
@@ -32,16 +38,16 @@ def running(options: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], Note]]
 
     Raises
     ------
+    ArgumentError
+        When log or record would spoil a file that is none.
     OutputError
         When the log or the record cannot be written.
     """
     from ship_geo.events import json_log
-    from ship_geo.writer.checks import check_output
     from ship_geo.writer.texts import write_json
 
     path = options.get("record")
-    if path is not None:
-        check_output(path, overwrite=options["overwrite"])
+    may_replace = path is not None and check_record(path, overwrite=options["overwrite"])
     started, result = _now(), dict[str, Any]()
     with ExitStack() as stack:
         log = stack.enter_context(json_log(options["log_json"]))
@@ -59,7 +65,71 @@ def running(options: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], Note]]
         finally:
             if path is not None:
                 ended = {"status": "done", **result, "started": started, "ended": _now()}
-                write_json(ended, path, overwrite=options["overwrite"])
+                write_json(ended, path, overwrite=may_replace)
+
+
+def check_written(options: Mapping[str, Any], chosen: Mapping[str, Any]) -> None:
+    """Check that the files that a run writes are not one another, and none of those that it is told to read.
+
+    Parameters
+    ----------
+    options
+        Of the command.
+    chosen
+        What `ship_geo.cli.options.selection` took of them.
+
+    Raises
+    ------
+    ArgumentError
+        When they are.
+    """
+    from ship_geo.writer.checks import check_names
+
+    names = ("output", "report", "record", "log_json", "save_weights")
+    written = {name: options[name] for name in names if options[name] != "-"}
+    if options["stac"] and options["output"]:
+        from ship_geo.stac import item_path
+
+        written["stac"] = item_path(options["output"])
+    ms = chosen["ms"] if isinstance(chosen["ms"], list) else [chosen["ms"]]
+    dem = chosen.get("dem")
+    inputs = [chosen["source"], chosen["pan"], *ms, options["model"], options["cluster_config"]]
+    check_names(written, [*inputs, dem if isinstance(dem, str) else None])
+
+
+def check_record(path: PathLike, *, overwrite: bool) -> bool:
+    """Check that a record can be written, and return whether it may replace the file that is there.
+
+    The record of a run that was stopped or failed may always be replaced: the same command goes on.
+
+    Raises
+    ------
+    ArgumentError
+        When the file is there and is no JSON, so that it cannot be a record.
+    OutputError
+        When the file exists and must stay, or cannot be written.
+    """
+    from ship_geo.errors import ArgumentError
+    from ship_geo.writer.checks import check_output
+
+    there = Path(path)
+    if there.is_file() and there.stat().st_size:
+        told = _read_json(there)
+        if told is None and overwrite:
+            msg = f"a record replaces a JSON file only, got {path} that is none; choose another name"
+            raise ArgumentError(msg)
+        is_unfinished = told is not None and told.get("status") in ("failed", "stopped") and set(told) == _ENDED
+        overwrite = overwrite or is_unfinished
+    check_output(path, overwrite=overwrite)
+    return overwrite
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        told = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return told if isinstance(told, dict) else None
 
 
 @contextmanager

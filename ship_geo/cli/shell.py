@@ -67,12 +67,20 @@ def run_command(command: click.Command, words: Sequence[str], name: str) -> int:
                 message = error.format_message()
                 echo_json({"error": {"type": "UsageError", "message": message, "exit_code": error.exit_code}})
             return error.exit_code
-        except click.Abort:
+        except click.Abort as error:
             click.echo("interrupted", err=True)
+            show_notes(error.__cause__)  # click raises it from the KeyboardInterrupt
             return INTERRUPTED
-        except Terminated:
+        except Terminated as error:
             click.echo("terminated", err=True)
+            show_notes(error)
             return TERMINATED
+
+
+def show_notes(error: BaseException | None) -> None:
+    """Show what an error was told on its way out, such as what is kept of a run and goes on later."""
+    for note in getattr(error, "__notes__", ()):
+        click.echo(note, err=True)
 
 
 class Command(click.Command):
@@ -97,6 +105,7 @@ def _fail(ctx: click.Context, error: Exception, message: str, code: int) -> NoRe
     if ctx.params.get("debug"):
         click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
     click.echo(f"Error: {message}", err=True)
+    show_notes(None if ctx.params.get("debug") else error)  # a traceback holds them
     if ctx.params.get("as_json"):
         echo_json({"error": {"type": type(error).__name__, "message": message, "exit_code": code}})
     ctx.exit(code)

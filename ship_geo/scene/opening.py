@@ -378,10 +378,9 @@ def _in_order(
     is_swapped = len(ms_infos) == 1 and ms_infos[0].n_band == 1 and pan_info.n_band > 1
     if product.family != "pair" or not is_swapped:
         return product, ms_infos, pan_info
-    note = "`ms` and `pan` were exchanged: PAN is the file with one band"
-    turned = replace(
-        product, ms=product.pan, pan=product.ms, name=scene_name(product.ms.paths[0]), notes=(*product.notes, note)
-    )
+    told = "MS and PAN were exchanged: PAN is the file with one band"
+    warnings = (*product.warnings, told)
+    turned = replace(product, ms=product.pan, pan=product.ms, name=scene_name(product.ms.paths[0]), warnings=warnings)
     return turned, [pan_info], ms_infos[0]
 
 

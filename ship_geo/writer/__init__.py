@@ -12,10 +12,10 @@ default tag domain: GDAL drops others, or writes them to files beside the output
 from __future__ import annotations
 
 from ship_geo.writer.assembly import CACHE_BYTES, WriteRecord
-from ship_geo.writer.checks import Format, check_output, format_of
+from ship_geo.writer.checks import Format, check_names, check_output, format_of
 from ship_geo.writer.chunks import PIXELS
 from ship_geo.writer.cog import COG_THREADS, TILE
-from ship_geo.writer.folder import describe, discard
+from ship_geo.writer.folder import check_free, describe, discard
 from ship_geo.writer.geotiff import GeoTiffWriter
 from ship_geo.writer.nodata import apply_nodata, choose_nodata
 from ship_geo.writer.profile import OutputProfile
@@ -36,6 +36,8 @@ __all__ = [
     "WriteRecord",
     "apply_nodata",
     "as_plain",
+    "check_free",
+    "check_names",
     "check_output",
     "choose_nodata",
     "describe",

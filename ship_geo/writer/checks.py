@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
@@ -75,10 +76,15 @@ def check_output(
 
     Raises
     ------
+    ArgumentError
+        When the path is empty.
     OutputError
         When the target exists, is no plain file, or is an input; when its folder is missing or not writable; when the
         disk is too full.
     """
+    if not os.fspath(path):
+        msg = "the output must be named, got an empty path; say where the result goes, such as fused.tif"
+        raise ArgumentError(msg)
     if is_remote(os.fspath(path)):
         msg = f"the output must be a file on a local disk, got {path}; write it locally and copy it"
         raise OutputError(msg)
@@ -92,6 +98,36 @@ def check_output(
         raise OutputError(msg)
     _check_folder(target.parent, n_byte)
     return target
+
+
+def check_names(written: Mapping[str, PathLike | None], inputs: Iterable[PathLike | None] = ()) -> None:
+    """Check that every file to be written has a name of its own, which is none of an input.
+
+    Parameters
+    ----------
+    written
+        Files by the arguments that name them; None where there is none. One that lies in a store counts as that store.
+    inputs
+        Files that must never be replaced; None and addresses are left out.
+
+    Raises
+    ------
+    ArgumentError
+        When two of the files are one, or one of them is an input.
+    """
+    chosen = {name: path for name, path in written.items() if path is not None}
+    sources = [source for source in inputs if source is not None and not is_remote(os.fspath(source))]
+    for name, path in chosen.items():
+        if any(_is_same_file(Path(source), Path(path)) for source in sources):
+            msg = f"a file to be written must not be one of the inputs, got {path} for `{name}`; choose another name"
+            raise ArgumentError(msg)
+    for (first, path), (second, other) in combinations(chosen.items(), 2):
+        if _is_same_file(Path(path), Path(other)) or _is_inside(path, other) or _is_inside(other, path):
+            msg = (
+                f"files to be written need a name each, got {path} for `{first}` and {other} for `{second}`; "
+                "choose another name for one"
+            )
+            raise ArgumentError(msg)
 
 
 def disk_full(folder: Path, needed: int, free: int) -> str:
@@ -143,4 +179,8 @@ def _check_folder(folder: Path, n_byte: int) -> None:
 def _is_same_file(source: Path, target: Path) -> bool:
     if source.exists() and target.exists():
         return source.samefile(target)
-    return source.resolve() == target
+    return source.resolve() == target.resolve()
+
+
+def _is_inside(inner: PathLike, outer: PathLike) -> bool:
+    return Path(outer).resolve() in Path(inner).resolve().parents

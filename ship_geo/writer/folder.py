@@ -90,6 +90,26 @@ def discard(target: PathLike) -> bool:
     return True
 
 
+def check_free(target: PathLike) -> None:
+    """Check that no run makes a target now; what an interrupted one left stays as it is.
+
+    Raises
+    ------
+    OutputError
+        When a run may be making it.
+    """
+    folder = folder_of(Path(target).resolve())
+    try:
+        descriptor = os.open(folder / _OWNER, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:  # there is none, or it is not ours to look at
+        return
+    try:
+        is_locked = _try_lock(descriptor, folder, fcntl.LOCK_SH)
+        _refuse_living(_owner_in(descriptor), descriptor, folder, is_locked=is_locked)
+    finally:
+        os.close(descriptor)
+
+
 class StagingFolder:
     """The folder of a target, owned from construction until `leave` or `remove`.
 
@@ -248,10 +268,10 @@ def _start_of(pid: int) -> str | None:
     return f"{boot} {fields[19]}"  # field 22 of proc(5), counted from the state, which is field 3
 
 
-def _try_lock(descriptor: int, folder: Path) -> bool:
+def _try_lock(descriptor: int, folder: Path, kind: int = fcntl.LOCK_EX) -> bool:
     """Lock an owner file; False where the file system has no locks."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise OutputError(_in_use(folder, _name_of(_owner_in(descriptor)))) from error
     except OSError:

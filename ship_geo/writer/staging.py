@@ -249,7 +249,11 @@ class Staging:
         if self.restart:
             return "a restart was asked for"
         facts = ledger.read_facts(folder)
-        return "the record of the earlier run cannot be read" if facts is None else ledger.changes(facts, self._facts)
+        if facts is None:
+            return "the record of the earlier run cannot be read"
+        told = ledger.changes(facts, self._facts)
+        is_cut_otherwise = facts.get("shape") == self._facts["shape"] and facts.get("blocks") != self._facts["blocks"]
+        return f"{told}; the size of blocks follows from `max_memory` and `chunks`" if is_cut_otherwise else told
 
     def _resume(self, pixels: Pixels) -> None:
         """Take what is on the disk as an earlier run noted it; forget the rest."""

@@ -309,6 +309,30 @@ def test_dry_run_tells_what_would_be_done_and_writes_nothing(
     assert not (tmp_path / "out").exists()
 
 
+def test_what_failed_is_tried_again_when_its_files_or_the_options_changed(
+    write_pair: Callable[..., Any], batch: Callable[..., Any], tmp_path: Path
+) -> None:
+    pair = write(tmp_path / "in", write_pair, 0)
+    words = (tmp_path / "in", tmp_path / "out", *QUICK)
+    small = ("--max-memory", "1MiB")
+    code, said, _ = batch(*words, *small)
+    assert (code, "must be at least" in said) == (1, True), said
+    code, said, err = batch(*words, *small)
+    assert code == 1
+    assert f"{stem(0)}: failed before, not tried again; pass --retry-failed: " in err
+    assert "not tried again; pass --retry-failed: " in said
+    code, said, _ = batch(*words, "--dry-run")
+    assert 'failed before; max_memory ("1MiB", now null) changed' in said
+    assert batch(*words)[0] == 0
+
+    whole = corrupt(pair.pan)
+    assert batch(*words)[0] == 1
+    assert "not tried again" in batch(*words)[2]
+    assert "not tried again" not in batch(*words, "--restart")[2]
+    pair.pan.write_bytes(whole)
+    assert batch(*words)[0] == 0
+
+
 # Which scenes -------------------------------------------------------------------------------------------------------
 
 
@@ -363,6 +387,18 @@ def test_a_table_of_scenes_may_be_moved_filtered_and_completed(
     assert json.loads(said)["left_out"] == {"time": 1}
     item = pystac.Item.from_file(str(tmp_path / "out" / "town1.json"))
     assert item.datetime.isoformat() == "2021-01-02T03:04:05+00:00"
+
+
+def test_a_scene_that_a_table_lists_twice_is_made_once(
+    write_pair: Callable[..., Any], batch: Callable[..., Any], tmp_path: Path
+) -> None:
+    write(tmp_path / "in", write_pair, 0)
+    found = find_scenes(tmp_path / "in")
+    write_catalog(found.loc[[0, 0, 0]].reset_index(drop=True), tmp_path / "scenes.gpkg")
+    code, said, _ = batch(tmp_path / "scenes.gpkg", tmp_path / "out", *QUICK)
+    assert code == 0
+    assert "1 scenes done, 0 skipped, 0 failed, 2 left out by repetition" in said
+    assert [path.name for path in (tmp_path / "out").glob("*.tif")] == [f"{stem(0)}.tif"]
 
 
 def test_an_area_selects_the_scenes_that_touch_it(
@@ -424,8 +460,13 @@ def test_archives_that_nobody_looked_into_are_opened_and_later_skipped_by_their_
     [
         (("--sensor", "Sputnik"), 2, "sensor must be one of"),
         (("--from", "yesterday"), 2, "a time must be ISO 8601"),
-        (("--max-cloud", "200"), 2, "the most cloud lies between 0 and 1, got 2.0"),
-        (("--aoi", "gone.gpkg"), 1, "must be a file that GeoPandas reads"),
+        (("--max-cloud", "200"), 2, "--max-cloud must be a percentage from 0 to 100, got 200"),
+        (("--aoi", "gone.gpkg"), 2, "--aoi must exist, got gone.gpkg"),
+        (("--dem", "gone.tif"), 2, "--dem must exist, got gone.tif"),
+        (("--max-memory", "abc"), 2, "for instance --max-memory 2GiB"),
+        (("--max-gpu-memory", "0"), 2, "for instance --max-gpu-memory 2GiB"),
+        (("--device", "abacus"), 2, "use --device cpu"),
+        (("--precision", "half"), 2, "the precision is"),
         (("--model", "gone"), 2, "gone"),
         (("--jobs", "2"), 2, "pass --cluster local"),
         (("--cluster-config", "x.toml"), 2, "say which, e.g. --cluster slurm"),
@@ -440,10 +481,31 @@ def test_wrong_usage_is_told_before_anything_is_made(
     got, _, err = batch(tmp_path / "in", tmp_path / "out", *options)
     assert (got, text in err) == (code, True), err
     assert not list(tmp_path.glob("out/*.tif"))
+    assert not list(tmp_path.glob("out/records/*.json"))
+
+
+def test_outputs_need_a_folder_of_their_own(
+    write_pair: Callable[..., Any], batch: Callable[..., Any], tmp_path: Path
+) -> None:
+    write(tmp_path / "in", write_pair, 0)
+    before = sorted(tmp_path.rglob("*"))
+    for out in (tmp_path / "in", tmp_path):
+        code, _, err = batch(tmp_path / "in", out, *QUICK)
+        assert (code, "the outputs need a folder of their own" in err) == (2, True), err
+    (tmp_path / "none").mkdir()
+    code, _, err = batch(tmp_path / "none", tmp_path / "out", *QUICK)
+    assert (code, f"got none in {tmp_path}/none" in err) == (1, True), err
+    (tmp_path / "none").rmdir()
+    assert sorted(tmp_path.rglob("*")) == before
+    assert batch(tmp_path / "in", tmp_path / "in" / "out", *QUICK)[0] == 0
 
 
 def test_neither_folder_nor_table_is_an_error_with_a_remedy(batch: Callable[..., Any], tmp_path: Path) -> None:
     code, _, err = batch(tmp_path / "gone.parquet", tmp_path / "out", *QUICK)
+    assert code == 2
+    assert f"SCENES must exist, got {tmp_path}/gone.parquet" in err
+    (tmp_path / "text.gpkg").write_text("none")
+    code, _, err = batch(tmp_path / "text.gpkg", tmp_path / "out", *QUICK)
     assert code == 1
     assert "a table of scenes must be a file that GeoPandas reads" in err
     gpd.GeoDataFrame({"id": [1]}, geometry=gpd.GeoSeries.from_wkt(["POINT (0 0)"]), crs=4326).to_file(
