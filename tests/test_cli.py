@@ -400,7 +400,9 @@ def test_dry_run_looks_at_the_report_and_the_item_too(run: Run, scene: DrawnPair
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
-@pytest.mark.parametrize("words", [("-o", "f.json"), ("-o", "f.png", "--to", "cog"), ("-o", "f.tif", "--to", "zarr")])
+@pytest.mark.parametrize(
+    "words", [("-o", "f.json"), ("-o", "f.IMD"), ("-o", "f.png", "--to", "cog"), ("-o", "f.tif", "--to", "zarr")]
+)
 def test_output_that_is_named_like_another_format_is_refused(
     run: Run, scene: DrawnPair, words: tuple[str, ...]
 ) -> None:

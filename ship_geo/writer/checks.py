@@ -19,8 +19,14 @@ Format = Literal["cog", "zarr"]
 _SUFFIXES: dict[str, Format] = {**dict.fromkeys((".tif", ".tiff", ".gtiff", ".cog"), "cog"), ".zarr": "zarr"}
 _FOREIGN = frozenset(
     f".{name}"
-    for group in ("bmp gif jp2 jpeg jpg png webp", "img nitf ntf vrt", "h5 hdf nc npy npz", "csv gpkg geojson parquet")
-    for name in (*group.split(), "json", "pdf", "txt", "xml", "zip")
+    for group in (
+        "bmp gif jp2 jpeg jpg png webp",
+        "img nitf ntf vrt",
+        "h5 hdf nc npy npz",
+        "csv gpkg geojson json parquet pdf txt xml zip",
+        "imd man rpb rpc til",  # of deliveries
+    )
+    for name in group.split()
 )
 
 
