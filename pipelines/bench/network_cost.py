@@ -120,7 +120,9 @@ def main(weights: Path | None, window: int) -> None:
         msg = f"the cost is measured of SHIP++ networks, got {type(network).__name__}; pass other weights"
         raise click.UsageError(msg)
     if not weights:
-        nn.init.normal_(network.out.weight, std=0.02)  # zero at first: nothing would reach the output
+        for values in network.parameters():
+            if not values.any():  # zero at first: nothing would reach the output
+                nn.init.normal_(values, std=0.02)
     network.eval()
     layers, fourier = multiply_adds(network, window)
     field = receptive_field(network, min(window, 128))
