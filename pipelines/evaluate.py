@@ -15,6 +15,7 @@ import math
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -28,15 +29,21 @@ from tables import RESOLUTIONS, Row, summary, write_markdown
 
 import ship_geo
 from ship_geo import metrics
+from ship_geo.adapt import adapt
 from ship_geo.baselines import METHODS
 from ship_geo.coarser import Pair
 from ship_geo.errors import ShipGeoError
 from ship_geo.fusers import ModelSpec, NetworkFuser, band_groups, load_fuser
 from ship_geo.inference import ReaderSource, fuse_block, gather_stats, to_dtype, value_limits
 from ship_geo.mixture import add_mixture
+from ship_geo.nn.checkpoint import build_model, load_checkpoint, save_checkpoint
+from ship_geo.nn.sharpener import Sharpener
 from ship_geo.sampling import statistics_plan
 from ship_geo.stats import SceneStats
 from ship_geo.tiling import Plan, halo_for
+
+FITTED = ", fitted"
+"""What is added to the name of a network that was fitted to each pair."""
 
 
 def measure_scene(case: Case, kind: str = "classical") -> SceneStats:
@@ -51,8 +58,7 @@ def sharpen(case: Case, spec: ModelSpec, stats: SceneStats, precision: str) -> t
     source, shape, halo = ReaderSource(reader), reader.shape, halo_for(case.ratio)
     fuser, groups = load_fuser(spec, "auto", precision), band_groups(case.sensor.roles, spec.n_band)
     if isinstance(fuser, NetworkFuser):
-        coarse = Pair(shape, case.ratio, tuple(view.gnyq for view in stats.views), case.sensor.gnyq_pan)
-        stats = add_mixture(stats, source, coarse, fuser.residual, groups)
+        stats = add_mixture(stats, source, coarse_pair(case, stats), fuser.residual, groups)
     fused, valid = fuse_block(
         source,
         Plan(shape, spec.window, spec.overlap, halo),
@@ -64,6 +70,36 @@ def sharpen(case: Case, spec: ModelSpec, stats: SceneStats, precision: str) -> t
     )
     dtype = str(case.ms.dtype)
     return to_dtype(fused, dtype, value_limits(dtype, case.bits, stats.ms_max))[0], valid
+
+
+def coarse_pair(case: Case, stats: SceneStats) -> Pair:
+    """Return what a pair is degraded by, to learn from it."""
+    return Pair(case.reader.shape, case.ratio, tuple(view.gnyq for view in stats.views), case.sensor.gnyq_pan)
+
+
+def fit(case: Case, spec: ModelSpec, stats: SceneStats, folder: Path) -> ModelSpec:
+    """Fit weights to a pair, as ``adapt="auto"`` does to a scene, and write them into a folder."""
+    checkpoint = load_checkpoint(spec.path)
+    network = build_model(checkpoint)
+    if not isinstance(network, Sharpener):
+        msg = f"networks for pan-sharpening are fitted, got a {checkpoint.kind}; leave out --adapt"
+        raise click.UsageError(msg)
+    groups = band_groups(case.sensor.roles, spec.n_band)
+    tuned, record = adapt(network, ReaderSource(case.reader), coarse_pair(case, stats), groups)
+    click.echo(f"{case.name}, {spec.name}: fitted in {record.seconds:.0f} s. {record.reason}", err=True)
+    keys = ("window", "overlap", "trained_on", "licence", "metrics")
+    same = {key: getattr(checkpoint, key) for key in keys}
+    return ModelSpec.resolve(
+        save_checkpoint(folder / f"{spec.digest[:12]}_{case.digest[:12]}.safetensors", tuned, **same)
+    )
+
+
+def with_fitted(
+    case: Case, specs: Mapping[str, ModelSpec], stats: Mapping[str, SceneStats], folder: Path
+) -> dict[str, ModelSpec]:
+    """Add to models the same networks, fitted to a pair."""
+    networks = {name: spec for name, spec in specs.items() if spec.kind == "network"}
+    return {**specs, **{name + FITTED: fit(case, spec, stats["network"], folder) for name, spec in networks.items()}}
 
 
 def score(
@@ -90,17 +126,39 @@ def score(
 
 
 def measure(
-    case: Case, specs: Mapping[str, ModelSpec], resolution: str, precision: str = "auto", *, as_published: bool = False
+    case: Case,
+    specs: Mapping[str, ModelSpec],
+    resolution: str,
+    precision: str = "auto",
+    *,
+    as_published: bool = False,
+    adapted: bool = False,
 ) -> Row:
-    """Measure every model, by the name it has in the table, on a pair."""
+    """Measure every model, by the name it has in the table, on a pair; networks fitted to it, too, where wanted."""
     pair = case.reduced() if resolution == "reduced" else case
     stats = {kind: measure_scene(pair, kind) for kind in {spec.kind for spec in specs.values()}}
-    scores = {
+    with tempfile.TemporaryDirectory(prefix="ship-geo-evaluate-") as folder:
+        if adapted:
+            specs = with_fitted(pair, specs, stats, Path(folder))
+        scores = scores_of(pair, specs, stats, resolution, precision, as_published=as_published)
+    where = pair.reader.shape, pair.ratio, pair.phase, pair.digest
+    return Row(case.name, case.group, case.sensor.title, resolution, *where, scores)
+
+
+def scores_of(
+    pair: Case,
+    specs: Mapping[str, ModelSpec],
+    stats: Mapping[str, SceneStats],
+    resolution: str,
+    precision: str,
+    *,
+    as_published: bool,
+) -> dict[str, dict[str, float]]:
+    """All indices of every model on a pair."""
+    return {
         name: score(pair, *sharpen(pair, spec, stats[spec.kind], precision), resolution, as_published=as_published)
         for name, spec in specs.items()
     }
-    where = pair.reader.shape, pair.ratio, pair.phase, pair.digest
-    return Row(case.name, case.group, case.sensor.title, resolution, *where, scores)
 
 
 def named(models: Sequence[str], baselines: Sequence[str]) -> dict[str, ModelSpec]:
@@ -155,6 +213,7 @@ def _resolutions(_: click.Context, __: click.Parameter, value: str) -> tuple[str
 @click.option("--resolution", "resolutions", default="reduced,full", show_default=True, callback=_resolutions)
 @click.option("--sensor", help="Where files do not tell it.")
 @click.option("--precision", default="auto", show_default=True)
+@click.option("--adapt", "adapted", is_flag=True, help="Measure networks that are fitted to each pair, too.")
 @click.option("--as-published", is_flag=True, help="Cut 20 leading, 21 trailing pixels, mirror incomplete Q2n blocks.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write OUT.md and OUT.json.")
 def main(  # noqa: PLR0913, PLR0917  one argument for each option
@@ -165,6 +224,7 @@ def main(  # noqa: PLR0913, PLR0917  one argument for each option
     resolutions: tuple[str, ...],
     sensor: str | None,
     precision: str,
+    adapted: bool,
     as_published: bool,
     out: Path | None,
 ) -> None:
@@ -177,7 +237,8 @@ def main(  # noqa: PLR0913, PLR0917  one argument for each option
         raise click.UsageError(msg)
     try:
         specs = named(models, baselines)
-        rows = list(_measured(_all_cases(sources, pack, sensor), specs, resolutions, precision, as_published))
+        cases = _all_cases(sources, pack, sensor)
+        rows = list(_measured(cases, specs, resolutions, precision, as_published, adapted))
     except ShipGeoError as error:
         raise click.ClickException(str(error)) from error
     facts = known_facts(specs, precision, as_published=as_published)
@@ -204,12 +265,13 @@ def _measured(
     resolutions: Sequence[str],
     precision: str,
     as_published: bool,
+    adapted: bool,
 ) -> Iterator[Row]:
     for case in cases:
         for resolution in resolutions:
             if resolution == "full" and case.simulated:
                 continue
-            yield measure(case, specs, resolution, precision, as_published=as_published)
+            yield measure(case, specs, resolution, precision, as_published=as_published, adapted=adapted)
             click.echo(f"{case.name}, {resolution} resolution: done", err=True)
 
 

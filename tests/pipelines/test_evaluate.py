@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import json
 import sys
@@ -16,6 +17,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from ship_geo import metrics, pansharpen_scene
+from ship_geo.adapt import AdaptRecord
 from ship_geo.errors import ArgumentError
 from ship_geo.fusers import ModelSpec
 from ship_geo.ops.resample import degrade
@@ -218,6 +220,28 @@ def test_table_tells_every_scene_and_what_it_was_made_with(scripts, folder, tmp_
     (line,) = (line for line in lines if f"{town['gsa']['ergas']:.4f}" in line)
     assert line.endswith(f"| {ratio:.4f} |")
     assert "## Full resolution" in text
+
+
+@pytest.mark.filterwarnings("ignore:.* needs at least one whole valid block:UserWarning")
+@pytest.mark.filterwarnings("ignore:.* is NaN:UserWarning")
+def test_networks_are_fitted_to_each_pair_where_that_is_wanted(scripts, folder, tmp_path, tiny_checkpoint, monkeypatch):
+    def louder(network, *_):
+        tuned = copy.deepcopy(network)
+        tuned.out.weight.data.mul_(50)
+        return tuned, AdaptRecord(2.0, 1.0, True, 1, 0.5, 1, 1)
+
+    words = ("--model", tiny_checkpoint, "--baseline", "exp", "--resolution", "reduced", "--out", tmp_path / "table")
+    for is_small in (True, False):
+        if not is_small:
+            monkeypatch.setattr(scripts["evaluate"], "adapt", louder)
+        done = run(scripts, folder, *words, "--adapt")
+        assert done.exit_code == 0, done.output
+        assert ("too small" in done.output) == is_small
+        for row in json.loads((tmp_path / "table.json").read_text())["rows"]:
+            assert list(row["scores"]) == ["exp", tiny_checkpoint.stem, f"{tiny_checkpoint.stem}, fitted"]
+            exp, own, fitted = row["scores"].values()
+            assert (own == fitted) == is_small
+            assert own != exp
 
 
 def test_scores_are_those_of_the_metrics(scripts, folder):
