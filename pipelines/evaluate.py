@@ -36,8 +36,9 @@ from ship_geo.errors import ShipGeoError
 from ship_geo.fusers import ModelSpec, NetworkFuser, band_groups, load_fuser
 from ship_geo.inference import ReaderSource, fuse_block, gather_stats, to_dtype, value_limits
 from ship_geo.mixture import add_mixture
-from ship_geo.nn.checkpoint import build_model, load_checkpoint, save_checkpoint
+from ship_geo.nn.checkpoint import build_model, save_checkpoint
 from ship_geo.nn.sharpener import Sharpener
+from ship_geo.nn.weights import resolve_weights
 from ship_geo.sampling import statistics_plan
 from ship_geo.stats import SceneStats
 from ship_geo.tiling import Plan, halo_for
@@ -79,7 +80,7 @@ def coarse_pair(case: Case, stats: SceneStats) -> Pair:
 
 def fit(case: Case, spec: ModelSpec, stats: SceneStats, folder: Path) -> ModelSpec:
     """Fit weights to a pair, as ``adapt="auto"`` does to a scene, and write them into a folder."""
-    checkpoint = load_checkpoint(spec.path)
+    checkpoint = resolve_weights(spec.path)
     network = build_model(checkpoint)
     if not isinstance(network, Sharpener):
         msg = f"networks for pan-sharpening are fitted, got a {checkpoint.kind}; leave out --adapt"
