@@ -83,7 +83,7 @@ class ShipPlusPlus_Weights(Enum):  # noqa: N801 - the naming of torchvision and 
 
     PANSHARPENING_NAIP = Weights(
         file="ship_plus_plus_naip.safetensors",
-        trained_on="NAIP aerial imagery, 0.6 m, blue green red nir, with simulated PAN and MS",
+        trained_on="NAIP aerial imagery, 0.6 m, blue green red nir, simulated PAN and MS; some real Landsat 8",
         licence="CC-BY-4.0",
         card="ship_plus_plus_naip.md",
     )
