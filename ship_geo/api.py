@@ -264,7 +264,7 @@ def _check_page(report: PathLike, output: PathLike | None, scene: Scene, radiome
     if radiometry != "dn":
         msg = f"`report` compares DN with DN, got radiometry={radiometry!r}; leave it out, or use radiometry='dn'"
         raise ArgumentError(msg)
-    check_report(report, overwrite=overwrite, inputs=[*scene.files, str(output)])
+    check_report(report, overwrite=overwrite, inputs=scene.files)
 
 
 def _write(job: Job, run: RunOptions, output: PathLike, *, overwrite: bool, stac: bool, progress: bool) -> xr.DataArray:

@@ -80,7 +80,7 @@ def fit_mixture(scene: CoarseScene | None, residual: Residual, groups: Sequence[
     if scene is None or sum(int(block.counts.sum()) for block in scene.blocks) < MIN_COUNT:
         return (PRIOR,) * n_band
     errors, angles = _System.empty(n_band), _System.empty(n_band)
-    scale = 1 / np.maximum(scene.stats.moments.var[:n_band], np.finfo(np.float64).tiny) ** 0.5
+    scale = 1 / np.maximum(scene.stats.moments.var[:n_band], _TINY) ** 0.5
     for block in scene.blocks:
         parts, missing = _parts(scene, block, groups, residual), block.missing[:, block.counts].double().numpy()
         spectra = block.inputs.ms_up[:, block.counts].double().numpy() + missing

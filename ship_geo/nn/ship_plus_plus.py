@@ -84,7 +84,7 @@ class SpatialInteraction(nn.Module):
         self.norm = nn.ModuleList(_gate_norm(n) if config.evolve else ChannelLayerNorm(n) for _ in higher)
         self.guide_step = nn.ModuleList(conv3(n, n) for _ in higher)
         self.integrate = config.integrate
-        self.out = conv1(n * config.n_order, n) if config.integrate else conv1(n, n)
+        self.out = conv1(n * (config.n_order if config.integrate else 1), n)
 
     def forward(self, features: Tensor, guide: Tensor) -> tuple[Tensor, Tensor]:
         """Return the interaction to add to the features, and the guide of the last order; (n, feature, row, col)."""
@@ -119,7 +119,7 @@ class ChannelInteraction(nn.Module):
             nn.Sequential(nn.Conv2d(n, n, 3, padding=1, groups=n), nn.ReLU(), conv1(n, n)) for _ in higher
         )
         self.evolve = config.evolve
-        self.out = conv1(n * config.n_order, n) if config.integrate else conv1(n, n)
+        self.out = conv1(n * (config.n_order if config.integrate else 1), n)
         self.integrate = config.integrate
 
     def forward(self, features: Tensor, guide: Tensor) -> Tensor:
