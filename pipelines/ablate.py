@@ -122,9 +122,10 @@ class Recipe:
         return ChipSteps(self.train, self.schedule.steps, run["batch_size"], run["region"], seed, scales)
 
     def checks(self) -> ChipSteps:
-        """Validation pairs, the same for all runs."""
+        """Validation pairs, the same for all runs, at the scales that are trained on."""
         run = self.settings["run"]
-        return ChipSteps(self.val, run["val_steps"], 4, run["val_region"], run["seed"] + 1)
+        scales = tuple(run.get("scales", (1,)))
+        return ChipSteps(self.val, run["val_steps"], 4, run["val_region"], run["seed"] + 1, scales)
 
     def task(self, config: SharpenerConfig, seed: int) -> PansharpeningTask:
         """Network with the initial weights of a seed."""

@@ -123,9 +123,9 @@ class Sources:
 
     def checks(self, run: Mapping[str, Any], count: int, n_band: int) -> list[Dataset[Any]]:
         """Batches to validate on, by index: of chips and of scenes."""
-        seed, checks = run["seed"] + 1, list["Dataset[Any]"]()
+        seed, scales, checks = run["seed"] + 1, tuple(run.get("scales", (1,))), list["Dataset[Any]"]()
         if self.val:
-            checks.append(ChipSteps(ChipPack.from_file(self.val), count, CHECK_BATCH, run["val_region"], seed))
+            checks.append(ChipSteps(ChipPack.from_file(self.val), count, CHECK_BATCH, run["val_region"], seed, scales))
         if self.held:
             checks.append(pool(self.held, count, CHECK_BATCH, run["region"] - 2 * MARGIN, seed, n_band))
         return checks

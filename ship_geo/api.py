@@ -23,7 +23,7 @@ from ship_geo._typing import PathLike
 from ship_geo.alignment import register_scene
 from ship_geo.arrays import sharpen_arrays
 from ship_geo.assessment import Assessment, Options, assess_images
-from ship_geo.baselines.registry import METHODS
+from ship_geo.baselines.registry import METHODS, method_names
 from ship_geo.budget import Budget, forecast
 from ship_geo.catalog import find_scenes
 from ship_geo.dispatch import Log
@@ -131,7 +131,7 @@ def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
         Path of an HTML page that shows how good `output` is, see `ship_geo.report`; it reads the scene once more.
         `overwrite` holds for it, too.
     compare
-        Classical methods that the report compares with.
+        Classical methods that the report compares with, see `list_models`.
     progress
         Show progress on the standard error while writing.
     max_memory, max_gpu_memory
@@ -187,6 +187,7 @@ def pansharpen_scene(  # noqa: PLR0913  one verb, its options by keyword
         _refuse_unwritten(**memory, to=to, stac=stac, overwrite=is_replacing, restart=restart)
     scene = _as_scene(source, ms=ms, pan=pan, sensor=sensor, bands=bands, **opening)
     _check_weights(scene, model, save_weights, {"output": output, "report": report})
+    method_names(compare)
     _check_files(scene, output, to, report, radiometry, stac=stac, overwrite=overwrite)
     if register == "auto" or output is not None:
         scene = register_scene(scene, register)
@@ -408,6 +409,7 @@ def plan_scene(  # noqa: PLR0913  the arguments of `pansharpen_scene`
     overwrite: bool = False,
     stac: bool = False,
     report: PathLike | None = None,
+    compare: Sequence[str] = REPORT_BASELINES,
     max_memory: str | int | None = None,
     max_gpu_memory: str | int | None = None,
     client: Any = None,
@@ -426,6 +428,7 @@ def plan_scene(  # noqa: PLR0913  the arguments of `pansharpen_scene`
         sharpened for it.
     """
     scene = _as_scene(source, ms=ms, pan=pan, sensor=sensor, bands=bands, **opening)
+    method_names(compare)
     _check_files(scene, output, to, report, radiometry, stac=stac, overwrite=overwrite)
     if register == "auto":
         scene = register_scene(scene, register)

@@ -447,6 +447,22 @@ def raising(error: BaseException) -> Callable[..., NoReturn]:
     return fail
 
 
+def test_report_compares_with_the_methods_that_are_named(run: Run, scene: DrawnPair, tmp_path: Path) -> None:
+    output, page = tmp_path / "f.tif", tmp_path / "page.html"
+    words = ("pansharpen", scene.folder, "-o", output, "--model", "gsa", "-q", "--report", page)
+    for names, text in (("exp,,gsa", "names with commas"), ("best", "a classical method is one of")):
+        for more in ((), ("--dry-run",)):
+            code, _, err = run(*words, "--compare", names, *more)
+            assert (code, text in err) == (2, True), err
+    code, _, err = run(*words[:-2], "--compare", "exp")
+    assert (code, "--compare is for the page of --report" in err) == (2, True), err
+    assert list(tmp_path.iterdir()) == []
+    code, _, err = run(*words, "--compare", "brovey, EXP,brovey")
+    assert code == 0, err
+    embedded = page.read_text().split('id="assessment">')[1].split("</script>")[0]
+    assert json.loads(embedded)["methods"] == ["fused", "brovey", "exp"]
+
+
 def test_fault_is_one_line_that_asks_for_a_report(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "list_models", raising(ZeroDivisionError("by zero")))
     code, out, err = run("models")

@@ -219,6 +219,13 @@ def test_run_that_ends_before_its_report_is_written_tells_that_nothing_else_is_m
     assert told.value.__notes__ == [missing]
 
 
+@pytest.mark.parametrize(("compare", "text"), [(("exp", "best"), "one of exp"), ("exp", "write ['exp']")])
+def test_methods_that_are_none_are_refused_before_any_work(pair: Path, tmp_path: Path, compare: Any, text: str) -> None:
+    with pytest.raises(ArgumentError, match=re.escape(text)):
+        pansharpen_scene(pair, model="gsa", output=tmp_path / "f.tif", report=tmp_path / "r.html", compare=compare)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_report_that_cannot_be_written_is_refused_before_any_work(pair: Path, tmp_path: Path) -> None:
     output, path = tmp_path / "out.tif", tmp_path / "page.html"
     path.write_text("mine")

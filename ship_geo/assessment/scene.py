@@ -30,7 +30,7 @@ from ship_geo.assessment.scores import Scores, Settings, histogram
 from ship_geo.assessment.sources import Raster, Sources, open_sources
 from ship_geo.assessment.tiles import BLOCK, READ, Tile, TileGrid
 from ship_geo.assessment.value import BAND, TOTAL, Assessment
-from ship_geo.baselines.registry import get_method
+from ship_geo.baselines.registry import method_names
 from ship_geo.errors import ArgumentError
 from ship_geo.fusers import ClassicalFuser
 from ship_geo.inference import ReaderSource, gather_stats, prepare, to_dtype, value_limits
@@ -161,7 +161,7 @@ def _gather(sources: Sources, tiles: TileGrid, settings: Settings, rivals: Mappi
 
 def _open_rivals(sources: Sources, names: Sequence[str]) -> dict[str, Make]:
     """Give for each baseline what makes a block of it."""
-    chosen = list(dict.fromkeys(get_method(name).name for name in names))
+    chosen = method_names(names)
     if not chosen:
         return {}
     scene = sources.scene

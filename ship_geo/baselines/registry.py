@@ -5,7 +5,7 @@ For reports, the command line and the engine, which need a method as data. Not a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
@@ -121,3 +121,17 @@ def get_method(name: str) -> Method[Any]:
     except KeyError:
         msg = f"a classical method is one of {', '.join(METHODS)}, got {name!r}; choose one of them"
         raise ArgumentError(msg) from None
+
+
+def method_names(names: Sequence[str]) -> list[str]:
+    """Return the names of methods as `METHODS` writes them, each once.
+
+    Raises
+    ------
+    ArgumentError
+        If one is not known, or a single text is given.
+    """
+    if isinstance(names, str):
+        msg = f"classical methods come as a list of names, got {names!r}; write [{names!r}]"
+        raise ArgumentError(msg)
+    return list(dict.fromkeys(get_method(name).name for name in names))

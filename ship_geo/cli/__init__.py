@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from ship_geo.cli.options import common_options, pair_options, running_options, selection
+from ship_geo.cli.options import common_options, compare_option, pair_options, running_options, selection
 from ship_geo.cli.quality import quality
 from ship_geo.cli.running import check_written, running
 from ship_geo.cli.shell import Command, echo_json, echo_pairs, run_command, show_warning
@@ -82,6 +82,7 @@ def cli() -> None:
 )
 @click.option("--stac", is_flag=True, help="Write a STAC Item beside OUT.")
 @click.option("--report", metavar="PAGE.html", help="Write a page with pictures and indices of the result, too.")
+@compare_option
 @click.option("--max-memory", metavar="SIZE", help="Most that a process may take, e.g. 2GiB.")
 @click.option("--max-gpu-memory", metavar="SIZE", help="The same for the memory of the GPU.")
 @click.option("--adapt", default="off", show_default=True, help="Fit the network to the scene: off, auto, or steps.")
@@ -100,6 +101,11 @@ def pansharpen(**options: Any) -> None:
     names = ("model", "device", "precision", "radiometry", "register", "max_memory", "max_gpu_memory")
     how = {name: options[name] for name in names}
     check_written(options, chosen)
+    if options["compare"] is not None:
+        if options["report"] is None:
+            msg = "--compare is for the page of --report; leave it out, or name the page, too"
+            raise click.UsageError(msg)
+        how["compare"] = options["compare"]
     if options["dry_run"]:
         _plan(
             {**chosen, **how, **{name: options[name] for name in ("output", "to", "overwrite", "stac", "report")}},

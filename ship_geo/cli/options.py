@@ -87,6 +87,23 @@ sensor_option: Callable[[F], F] = click.option(
 )
 
 
+compare_option: Callable[[F], F] = click.option(
+    "--compare",
+    metavar="A,B,…",
+    callback=lambda _, __, text: method_list(text),
+    help="Classical methods to compare with; see `ship-geo models`.",
+)
+
+
+def method_list(text: str | None) -> list[str] | None:
+    """Take names apart at their commas; None where nothing was given."""
+    names = None if text is None else [part.strip() for part in text.split(",")]
+    if names is not None and not all(names):
+        msg = f"--compare takes names with commas between them, got {text!r}; for instance exp,mtf-glp-fs"
+        raise click.UsageError(msg)
+    return names
+
+
 def selection(options: dict[str, Any]) -> dict[str, Any]:
     """Take the options of `pair_options` out of all options, as `open_scene` wants them."""
     source, pan, ms, bands = (options.pop(name) for name in ("source", "pan", "ms", "bands"))

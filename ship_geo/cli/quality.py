@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from ship_geo.cli.options import common_options, pair_options, selection
+from ship_geo.cli.options import common_options, compare_option, pair_options, selection
 from ship_geo.cli.shell import Command, echo_json
 
 
@@ -37,9 +37,7 @@ def _tile(_: click.Context, __: click.Parameter, text: str) -> int | str:
 @pair_options
 @click.option("--source", "delivery", metavar="DELIVERY", help="What F was made from; the same as SOURCE.")
 @click.option("--ref", metavar="R", help="Reference on the same grid, for SAM, ERGAS, Q2n, PSNR and others.")
-@click.option(
-    "--compare", "baselines", metavar="A,B,…", help="Classical methods to compare with; see `ship-geo models`."
-)
+@compare_option
 @click.option("--report", metavar="OUT.html", help="Write a page with maps and pictures, too.")
 @click.option(
     "--tile",
@@ -80,7 +78,7 @@ def quality(**options: Any) -> None:
         fused,
         **chosen,
         ref=ref,
-        baselines=_names(options["baselines"]),
+        baselines=options["compare"] or (),
         **{name: options[name] for name in ("tile", "border", "peak")},
         progress=not options["quiet"],
     )
@@ -96,14 +94,6 @@ def quality(**options: Any) -> None:
 
 def _listed(paths: str | list[str] | None) -> list[str]:
     return [] if paths is None else [paths] if isinstance(paths, str) else paths
-
-
-def _names(text: str | None) -> list[str]:
-    names = [] if text is None else [part.strip() for part in text.split(",")]
-    if not all(names):
-        msg = f"--compare takes names with commas between them, got {text!r}; for instance exp,mtf-glp-fs"
-        raise click.UsageError(msg)
-    return names
 
 
 def _table(totals: Mapping[str, Mapping[str, float]]) -> str:

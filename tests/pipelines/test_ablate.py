@@ -108,6 +108,16 @@ def test_every_variant_costs_what_the_whole_network_costs() -> None:
     assert variants["ship"].n_order == whole.n_order
 
 
+def test_networks_are_checked_at_the_scales_they_are_trained_at(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(CONFIG.replace("val_steps = 1", "val_steps = 20\nscales = [1, 2, 2]"))
+    chips = np.zeros((4, 4, 160, 160), np.uint8)
+    chips[..., ::2] = 200  # a pattern that is gone at half the resolution
+    np.savez(tmp_path / "chips.npz", chips=chips, city=["a"] * 4)
+    files = (tmp_path / name for name in ("config.toml", "chips.npz", "chips.npz"))
+    checks = SCRIPT["Recipe"].read(*files, None).checks()
+    assert 8 <= sum(batch.chips.float().std() < 1 for batch in checks) <= 18
+
+
 def test_runs_are_trained_once_and_tabulated(ablate: Callable[..., Result], tmp_path: Path) -> None:
     words = ("--variant", "ship++", "--variant", "ship", "--seeds", 2)
     done = ablate(*words)
