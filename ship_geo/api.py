@@ -486,7 +486,8 @@ def assess(  # noqa: PLR0913  images, what is known of them, and options by keyw
     ms, pan
         The pair itself, instead of `source`: both files, or both arrays.
     ref
-        A reference on the grid of the result, where one exists.
+        A reference on the grid of the result, where one exists. An image that says that its bands are in another order
+        than those of MS, or that its values are no DN, is refused.
     sensor, bands, **opening
         As in `pansharpen_scene`.
     baselines
@@ -547,8 +548,8 @@ def quality(
     -------
     dict of str to float
         With `ref`: sam (degrees), ergas, q2n, q, psnr (dB), rmse (DN), cc, ssim, scc_sobel, scc_laplacian. Always:
-        d_lambda, d_s, qnr, d_lambda_k, hqnr, d_rho, r_sam, r_ergas, r_q2n, r_q, valid_fraction. See
-        `ship_geo.metrics`.
+        d_lambda, d_s, qnr, d_lambda_k, hqnr, d_rho, valid_fraction; and where MS is large enough for their windows
+        r_sam, r_ergas, r_q2n, r_q. See `ship_geo.metrics`.
     """
     return assess(fused, source, **arguments).totals
 

@@ -288,6 +288,12 @@ class NetworkFuser:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             fused = self.network(ms_stream.contiguous(memory_format=last), guide_stream.contiguous(memory_format=last))
         residual: Tensor = fused.float() - ms_stream[:, : fused.shape[1]]
+        if not bool(residual.isfinite().all()):
+            msg = (
+                f"a network gives numbers, got NaN or infinity with {self.precision}; its weights are damaged or were "
+                "made for other values: pass others"
+            )
+            raise CheckpointError(msg)
         return residual
 
 

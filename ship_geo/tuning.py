@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import atexit
 import json
+import math
 import shutil
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+from warnings import warn
 
 import torch
 
@@ -26,6 +28,7 @@ from ship_geo.jobs import Job, coarse_pair, measure, open_source
 from ship_geo.nn.checkpoint import build_model, load_checkpoint, save_checkpoint
 from ship_geo.nn.sharpener import Sharpener
 from ship_geo.nn.weights import resolve_weights
+from ship_geo.writer.checks import check_output
 
 
 @dataclass(frozen=True)
@@ -66,26 +69,36 @@ class Tuning:
             if path is not None:
                 msg = f"weights are saved where they are fitted to the scene, got {path} without it; adapt, too"
                 raise ArgumentError(msg)
+            if seconds is not None:
+                msg = f"`adapt_time` is for fitting the network, got {seconds} without it; adapt, too, or leave it out"
+                raise ArgumentError(msg)
             return cls()
         config = AdaptConfig()
         if how != "auto":
             if isinstance(how, bool) or not isinstance(how, int) or how < 1:
-                msg = f"adapt is 'off', 'auto' or a positive number of steps, got {how!r}; choose one of them"
+                msg = f"`adapt` is 'off', 'auto' or a positive number of steps, got {how!r}; choose one of them"
                 raise ArgumentError(msg)
             config = replace(config, steps=how)
         if seconds is not None:
+            if not 0 < seconds < math.inf:
+                usual = f"leave it out for {config.max_seconds:g}"
+                msg = f"`adapt_time` is a positive number of seconds, got {seconds}; {usual}"
+                raise ArgumentError(msg)
             config = replace(config, max_seconds=float(seconds))
         return cls(config, None if path is None else Path(path), overwrite)
 
 
 def check_weights(path: Path) -> None:
-    """Check that weights would replace no file of another kind, whatever is asked for; an empty one is none.
+    """Check that weights can be written, and would replace no file of another kind; an empty one is none.
 
     Raises
     ------
     ArgumentError
         When the file is there and holds no tensors.
+    OutputError
+        When the path is a folder, or its own is missing or not writable.
     """
+    check_output(path, overwrite=True)
     if not path.is_file():
         return
     with path.open("rb") as file:
@@ -133,6 +146,9 @@ def tune(job: Job, tuning: Tuning, client: Any = None) -> tuple[Job, dict[str, A
             msg = f"weights are not replaced without being told so, got {path} made of something else; overwrite it"
             raise OutputError(msg)
         record = _there(client, job, tuning.config, path, made_of)
+    if not record["is_adapted"]:
+        warn(f"the weights are used as they are, not fitted to the scene: {record['reason']}", stacklevel=3)
+        return job, record
     spec = replace(ModelSpec.resolve(path), name=f"{job.spec.name} adapted")
     tuned = replace(job, spec=spec, token=f"{job.token}-{spec.digest[:16]}")
     return tuned, record
@@ -158,13 +174,15 @@ def fit_to_scene(job: Job, config: AdaptConfig, path: Path, made_of: str) -> dic
     settle_threads(device)
     network = network.to(device).to(memory_format=torch.channels_last)
     tuned, done = adapt(network, open_source(job), pair, job.groups, config)
-    record = asdict(done)
+    errors = ("error_before", "error_after")  # NaN where nothing was tried, which JSON does not know
+    record = asdict(done) | {key: None for key in errors if math.isnan(getattr(done, key))}
+    source = f"; then fitted to the scene {scene.name}" if done.is_adapted else ""
     save_checkpoint(
         path,
         tuned.cpu(),
         window=checkpoint.window,
         overlap=checkpoint.overlap,
-        trained_on=f"{checkpoint.trained_on}; then fitted to the scene {scene.name}",
+        trained_on=checkpoint.trained_on + source,
         licence=checkpoint.licence,
         metrics=checkpoint.metrics,
         notes={**checkpoint.notes, "adapted": made_of, "adaptation": json.dumps(record)},

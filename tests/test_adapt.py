@@ -139,6 +139,40 @@ def test_weights_are_not_saved_without_fitting() -> None:
         Tuning.of("off", path="weights.safetensors")
 
 
+@pytest.mark.parametrize(
+    ("how", "seconds", "text"),
+    [("off", 5, "without it; adapt, too"), ("auto", math.nan, "positive"), (4, 0, "positive")],
+)
+def test_time_is_for_fitting_and_ends(how: Any, seconds: float, text: str) -> None:
+    with pytest.raises(ArgumentError, match=f"`adapt_time` is .*{text}"):
+        Tuning.of(how, seconds)
+
+
+def test_place_of_the_weights_is_looked_at_before_any_work(
+    scene: Scene, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ship_geo.api.tune", None)
+    for place in (tmp_path / "missing" / "w.safetensors", tmp_path):
+        with pytest.raises(OutputError, match="must"):
+            pansharpen_scene(scene, model=tiny_checkpoint, adapt=4, save_weights=place)
+
+
+def test_scene_that_teaches_nothing_keeps_its_weights_and_says_so(
+    write_pair: Callable[..., Any], tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    small = open_scene(write_pair(tmp_path, (96, 96)).pan)
+    path, job = tmp_path / "kept.safetensors", Job.of(small, tiny_checkpoint, "cpu", "float32")
+    for _ in range(2):  # made, and found again
+        with pytest.warns(UserWarning, match="used as they are, not fitted to the scene: the scene is too small"):
+            same_job, record = tune(job, Tuning.of(4, path=path))
+        assert same_job is job
+        assert record is not None
+        assert (record["is_adapted"], record["error_before"]) == (False, None)
+    kept, start = load_checkpoint(path), load_checkpoint(tiny_checkpoint)
+    assert kept.trained_on == start.trained_on
+    assert same(kept.state, start.state)
+
+
 def test_classical_methods_are_not_fitted(scene: Scene) -> None:
     with pytest.raises(ArgumentError, match="classical"):
         tune(Job.of(scene, "gsa", "cpu", "float32"), Tuning.of(4))

@@ -12,6 +12,7 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import pytest
+import rasterio
 import rioxarray
 import xarray as xr
 from hypothesis import Phase, example, given, settings
@@ -21,7 +22,7 @@ from ship_geo import metrics
 from ship_geo.api import assess, pansharpen_scene, quality
 from ship_geo.assessment import Assessment, Options, assess_scene, sources
 from ship_geo.assessment.tiles import TileGrid
-from ship_geo.errors import ArgumentError, ProductError
+from ship_geo.errors import ArgumentError, OutputError, ProductError
 from ship_geo.metrics import INDICES
 from ship_geo.scene import Scene, open_scene
 
@@ -204,7 +205,7 @@ def test_holes_do_not_count(folder: Path, truth: Path, write_pair: Write, tmp_pa
     assert judged.dataset["valid_fraction"][0, 0] == pytest.approx(1 - 32 * 32 / 128**2)
 
 
-def test_scene_without_a_valid_pixel_is_nan_and_warned_of(scene: Scene) -> None:
+def test_scene_without_a_valid_pixel_is_nan_and_warned_of(scene: Scene, tmp_path: Path) -> None:
     blank = _like(scene, np.full((4, *scene.pair.output.shape), np.nan))
     with pytest.warns(UserWarning, match="got none"):
         judged = assess_scene(blank, scene)
@@ -212,6 +213,7 @@ def test_scene_without_a_valid_pixel_is_nan_and_warned_of(scene: Scene) -> None:
     assert totals.pop("valid_fraction") == 0
     assert all(math.isnan(value) for value in totals.values())
     assert judged.worst_tiles() == []
+    assert judged.to_html(tmp_path / "page.html").exists()
 
 
 # What comes out -------------------------------------------------------------------------------------------------------
@@ -259,6 +261,11 @@ def test_json_holds_all_numbers_and_what_they_depend_on(judged: Assessment, tmp_
     assert known["peak"] == 2.0 ** told["scene"]["bits"] - 1
     assert "radius 20" in known["mtf"]
     assert [path.name for path in tmp_path.iterdir()] == ["judged.json"]
+    (tmp_path / "judged.json").write_text("mine")
+    with pytest.raises(OutputError, match="must not exist"):
+        judged.to_json(tmp_path / "judged.json")
+    assert (tmp_path / "judged.json").read_text() == "mine"
+    assert judged.to_json(tmp_path / "judged.json", overwrite=True) == text
 
 
 def test_overview_is_the_mean_and_parts_are_the_pixels(judged: Assessment, images: tuple[np.ndarray, ...]) -> None:
@@ -303,6 +310,32 @@ def test_image_on_another_grid_is_refused(scene: Scene, truth: Path) -> None:
         assess_scene(elsewhere, scene)
 
 
+def test_image_that_says_it_is_something_else_is_refused(scene: Scene, truth: Path, tmp_path: Path) -> None:
+    order = ["nir", "red", "green", "blue"]
+    with rasterio.open(truth) as source:
+        profile, values, tags = source.profile, source.read(), source.tags()
+    for name, told in (("order.tif", {}), ("toa.tif", {"RADIOMETRY": "toa"})):
+        with rasterio.open(tmp_path / name, "w", **profile) as target:
+            target.write(values)
+            target.update_tags(**tags, **told)
+            target.descriptions = order if name == "order.tif" else scene.ms.roles
+    array = pansharpen_scene(scene, model="exp").compute()
+    for turned in (tmp_path / "order.tif", array.isel(band=[3, 2, 1, 0])):
+        with pytest.raises(ArgumentError, match="fused has the bands in the order of MS, got nir, red, green, blue"):
+            assess_scene(turned, scene)
+        with pytest.raises(ArgumentError, match="ref has the bands"):
+            assess_scene(truth, scene, turned)
+    for physical in (tmp_path / "toa.tif", array.assign_attrs(radiometry="toa")):
+        with pytest.raises(ArgumentError, match="fused is compared with DN, got values of 'toa'"):
+            assess_scene(physical, scene)
+
+
+def test_images_are_paths_or_arrays_of_xarray(scene: Scene, truth: Path) -> None:
+    for images, name in (((np.zeros((4, 288, 320)), None), "fused"), ((truth, 3), "ref")):
+        with pytest.raises(ArgumentError, match=f"`{name}` is a path or an array of xarray"):
+            assess(images[0], scene, ref=images[1])
+
+
 def test_missing_image_is_named(scene: Scene, tmp_path: Path) -> None:
     with pytest.raises(ProductError, match=r"a raster file must exist, got .*fused.tif; check the path"):
         assess_scene(tmp_path / "fused.tif", scene)
@@ -314,6 +347,9 @@ def test_missing_image_is_named(scene: Scene, tmp_path: Path) -> None:
         ({"tile": 100}, "`tile` is 'auto' or a multiple of 32 up to 1024 pixels, got 100"),
         ({"tile": 2048}, "got 2048"),
         ({"border": -1}, "`border` is not negative"),
+        ({"border": "a"}, "`border` is a number of pixels"),
+        ({"border": (1,)}, "`border` is a number of pixels"),
+        ({"border": 1.5}, "`border` is a number of pixels"),
         ({"border": 140}, "leaves at least 32 x 32 pixels, got 140 of 288 x 320"),
         ({"peak": 0}, "`peak` is positive, got 0"),
         ({"baselines": ("best",)}, "a classical method is one of"),

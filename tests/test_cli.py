@@ -413,6 +413,15 @@ def test_output_that_is_named_like_another_format_is_refused(
     assert not Path(words[1]).exists()
 
 
+def test_words_and_names_that_cannot_be_are_told(run: Run, scene: DrawnPair, tmp_path: Path) -> None:
+    words = ("pansharpen", *pair(scene), "-o", tmp_path / "f.tif")
+    code, _, err = run(*words, "--adapt", "²")
+    assert (code, "--adapt is 'off', 'auto' or a positive number of steps" in err) == (2, True), err
+    code, _, err = run(*words, "--model", "exp", "--report", tmp_path / f"{'n' * 250}.html")
+    assert (code, "the name of the output must fit into 200 bytes, got 255" in err) == (1, True), err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_store_is_written_when_asked_for(run: Run, scene: DrawnPair, tmp_path: Path) -> None:
     pytest.importorskip("zarr")
     words = ("pansharpen", *pair(scene), "-o", tmp_path / "fused", "--to", "zarr", "--model", "exp", "--json")

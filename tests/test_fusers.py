@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ship_geo import fusers
+from ship_geo.api import pansharpen_scene
 from ship_geo.baselines.registry import METHODS
 from ship_geo.errors import ArgumentError, CheckpointError
 from ship_geo.fusers import (
@@ -233,6 +234,22 @@ def test_what_a_network_adds_moves_with_its_band(tiny_checkpoint: Path, groups: 
 
 
 # Batches and memory ----------------------------------------------------------------------------------------
+
+
+def test_network_that_gives_no_numbers_is_an_error_and_no_output(
+    write_pair: Any, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    checkpoint = load_checkpoint(tiny_checkpoint)
+    network = build_model(checkpoint)
+    with torch.no_grad():
+        for values in network.parameters():
+            values.mul_(1e30)  # finite, unlike what comes out
+    kept = {name: getattr(checkpoint, name) for name in ("window", "overlap", "trained_on", "licence", "metrics")}
+    weights = save_checkpoint(tmp_path / "huge.safetensors", network, **kept)
+    pair = write_pair(tmp_path / "pair", (96, 96))
+    with pytest.raises(CheckpointError, match=r"a network gives numbers, got NaN or infinity .*: pass others"):
+        pansharpen_scene(pair.pan, model=weights, output=tmp_path / "fused.tif", progress=False)
+    assert not (tmp_path / "fused.tif").exists()
 
 
 def test_short_batch_is_padded_to_the_full_size(tiny_checkpoint: Path) -> None:

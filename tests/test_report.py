@@ -162,6 +162,11 @@ def test_merged_histogram_keeps_all_that_is_not_rare() -> None:
     assert drawn.edges[0] == pytest.approx(500 - 3.09 * 60, abs=10)
 
 
+def test_histogram_of_nothing_is_empty() -> None:
+    drawn = Histogram.of("red", np.arange(256.0), np.zeros(256), np.zeros(256))
+    assert (drawn.ms, drawn.fused) == ((0.0,), (0.0,))
+
+
 def test_report_is_not_written_over_a_file_unless_told(tmp_path: Path) -> None:
     path = tmp_path / "page.html"
     path.write_text("mine")

@@ -6,6 +6,7 @@ files, or files beside arrays, but the pair is one or the other.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Unpack
 
@@ -32,6 +33,10 @@ def assess_images(
     **opening: Unpack[SceneOptions],
 ) -> Assessment:
     """Judge an image; see `ship_geo.assess`, whose arguments these are."""
+    for name, image in (("fused", fused), ("ref", ref)):
+        if image is not None and not isinstance(image, Raster | str | os.PathLike):
+            msg = f"`{name}` is a path or an array of xarray, got {type(image).__name__}; wrap it with its grid"
+            raise ArgumentError(msg)
     return assess_scene(fused, _pair_of(source, ms, pan, sensor, bands, opening), ref, options)
 
 

@@ -173,10 +173,12 @@ def _open(image: PathLike | Raster, scene: Scene, name: str) -> Image | RasterRe
     if isinstance(image, Raster):
         found = read_image(image, name)
         _check_place(name, found.values.shape[0], found.grid, scene)
+        _check_meaning(name, found.texts, image.attrs.get("radiometry"), scene)
         return found
     info = inspect(image)
     bands = [number for number in range(1, info.n_band + 1) if number != info.alpha]
     _check_place(name, len(bands), info.grid, scene)
+    _check_meaning(name, [info.descriptions[number - 1] for number in bands], info.tags.get("RADIOMETRY"), scene)
     refs = [BandRef(info.path, number) for number in bands]
     return RasterReader(refs, info.grid.shape, nodata=info.nodata, has_mask=info.has_mask, tiles=info.tiles)
 
@@ -193,6 +195,18 @@ def _check_place(name: str, n_band: int, grid: Grid, scene: Scene) -> None:
             f"{brief_crs(grid.crs)} instead of {(scene.ms.n_band, *wanted.shape)} at {wanted.transform[:6]} in "
             f"{brief_crs(wanted.crs)}; pass the images that belong together"
         )
+        raise ArgumentError(msg)
+
+
+def _check_meaning(name: str, texts: Sequence[str], radiometry: str | None, scene: Scene) -> None:
+    """Refuse an image that says of itself that its bands or values are not those of MS."""
+    if radiometry not in (None, "dn"):
+        msg = f"{name} is compared with DN, got values of {radiometry!r}; sharpen with radiometry='dn'"
+        raise ArgumentError(msg)
+    bands, wanted = [text.strip().lower() for text in texts], list(scene.ms.roles)
+    if bands != wanted and sorted(bands) == sorted(wanted):
+        orders = f"{', '.join(bands)} instead of {', '.join(wanted)}"
+        msg = f"{name} has the bands in the order of MS, got {orders}; reorder them"
         raise ArgumentError(msg)
 
 

@@ -6,8 +6,9 @@ the counted part starts, so that no block of an index lies in two tiles; blocks 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 from ship_geo._typing import Box
 from ship_geo.errors import ArgumentError
@@ -63,7 +64,7 @@ class TileGrid:
         ArgumentError
             When `tile` is not a multiple of 32 up to 1024, or the border leaves less than one block.
         """
-        lead, trail = (border, border) if isinstance(border, int) else border
+        lead, trail = _sides(border)
         if min(lead, trail) < 0 or min(shape) - lead - trail < BLOCK:
             msg = (
                 f"`border` is not negative and leaves at least {BLOCK} x {BLOCK} pixels, got {border} of "
@@ -104,3 +105,12 @@ class TileGrid:
                     for c in range(col, min(col + step, n_col))
                 ]
                 yield self.box(row, col, step), tiles
+
+
+def _sides(border: int | tuple[int, int]) -> tuple[int, int]:
+    """Return (leading, trailing) pixels."""
+    sides = tuple(border) if isinstance(border, Sequence) else (border, border)
+    if len(sides) != 2 or not all(isinstance(side, Integral) for side in sides):  # noqa: PLR2004  leading and trailing
+        msg = f"`border` is a number of pixels, or (leading, trailing), got {border!r}; for instance (20, 21)"
+        raise ArgumentError(msg)
+    return int(sides[0]), int(sides[1])

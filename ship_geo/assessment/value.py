@@ -20,7 +20,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ship_geo._typing import PathLike
-from ship_geo.errors import ArgumentError
+from ship_geo.errors import ArgumentError, OutputError
 from ship_geo.metrics.facts import INDICES
 
 if TYPE_CHECKING:
@@ -181,17 +181,31 @@ class Assessment:
         plain: dict[str, Any] = _plain(told)
         return plain
 
-    def to_json(self, path: PathLike | None = None, *, tiles: bool = True) -> str:
+    def to_json(self, path: PathLike | None = None, *, tiles: bool = True, overwrite: bool = False) -> str:
         """Return `record` as JSON text, and write it to a file if there is a path.
+
+        Parameters
+        ----------
+        path
+            File to be written.
+        tiles
+            As in `record`.
+        overwrite
+            Whether an existing file may be replaced.
 
         Raises
         ------
+        OutputError
+            When the file exists.
         OSError
             When the file cannot be written; a file that was there is then left as it was.
         """
         text = json.dumps(self.record(tiles=tiles), ensure_ascii=False, allow_nan=False)
         if path is not None:
             target = Path(path)
+            if target.exists() and not overwrite:
+                msg = f"the record must not exist, got {path}; choose another name or pass overwrite=True"
+                raise OutputError(msg)
             aside = target.with_name(f".{target.name}.part")
             try:
                 aside.write_text(text, encoding="utf-8")
@@ -249,7 +263,7 @@ class Assessment:
         values = self.dataset[name].isel(product=0).values
         sign = 1 if INDICES[name].direction == "up" else -1
         order = np.argsort(np.where(np.isnan(values), np.inf, sign * values), axis=None, kind="stable")
-        places = [np.unravel_index(place, values.shape) for place in order[:n]]
+        places = [np.unravel_index(place, values.shape) for place in order[: max(n, 0)]]
         return [
             {"row": int(row), "col": int(col), "box": self._box(int(row), int(col)), "value": float(values[row, col])}
             for row, col in places

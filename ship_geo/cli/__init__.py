@@ -125,7 +125,7 @@ def pansharpen(**options: Any) -> None:
             **run,
             output=output,
             to=options["to"],
-            adapt=int(options["adapt"]) if options["adapt"].isdigit() else options["adapt"],
+            adapt=int(options["adapt"]) if options["adapt"].isdecimal() else options["adapt"],
             adapt_time=options["adapt_time"],
             save_weights=options["save_weights"],
             overwrite=options["overwrite"],

@@ -93,9 +93,10 @@ def fill_mean(image: NDArray[np.float64], mask: NDArray[np.bool_]) -> NDArray[np
 
 def mean_or_nan(total: float, count: int, name: str, unit: str = "pixels") -> float:
     """``total / count``; NaN and a warning if nothing was counted."""
-    if count:
-        return total / count
-    warnings.warn(
-        f"{name} needs at least one of its {unit} to be valid, got none; it is NaN", UserWarning, stacklevel=3
-    )
+    return total / count if count else nan_because(f"{name} needs at least one of its {unit} to count, got none")
+
+
+def nan_because(reason: str) -> float:
+    """NaN, and a warning that tells why."""
+    warnings.warn(f"{reason}; it is NaN", UserWarning, stacklevel=4)
     return float("nan")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ship_geo.errors import ArgumentError
-from ship_geo.metrics._inputs import mean_or_nan, prepare_pair
+from ship_geo.metrics._inputs import mean_or_nan, nan_because, prepare_pair
 from ship_geo.ops.moments import Moments
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class ErrorAccumulator:
     def ergas(self, ratio: float) -> float:
         """Relative global error in synthesis, (100 / ratio) sqrt(mean over bands of MSE / mean(ref)²).
 
-        NaN if a band of the reference has mean zero.
+        NaN and a warning if a band of the reference has mean zero.
         """
         moments, n_band = self._parts("ERGAS")
         if not ratio > 0:
@@ -127,12 +127,16 @@ class ErrorAccumulator:
         means = moments.mean[n_band : 2 * n_band]
         mse = moments.var[:n_band] + moments.mean[:n_band] ** 2
         if not means.all():
-            return math.nan
+            return nan_because("ERGAS needs bands of the reference whose mean is not zero, got one that is")
         return 100 / ratio * math.sqrt(np.mean(mse / means**2))
 
-    def cc(self) -> float:
-        """Pearson correlation, mean over bands; NaN if a band is constant."""
-        return float(np.mean(self._correlations(*self._parts("CC"))))
+    def cc(self, name: str = "CC") -> float:
+        """Pearson correlation, mean over bands; NaN and a warning that names the index if a band is constant."""
+        moments, n_band = self._parts(name)
+        value = float(np.mean(self._correlations(moments, n_band)))
+        if moments.count and math.isnan(value):
+            return nan_because(f"{name} needs bands that vary, got a constant one")
+        return value
 
     @staticmethod
     def _correlations(moments: Moments, n_band: int) -> NDArray[np.float64]:

@@ -241,5 +241,5 @@ class LaplacianAccumulator:
         self._errors.merge(other._errors)
 
     def compute(self) -> float:
-        """Pearson correlation, mean over bands; NaN if a band has none."""
-        return self._errors.cc()
+        """Pearson correlation, mean over bands; NaN and a warning if a band has none."""
+        return self._errors.cc("SCC (Laplacian)")

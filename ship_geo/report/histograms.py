@@ -56,8 +56,7 @@ class Histogram:
             Pixels in each.
         """
         reached = np.cumsum(ms + fused) / max(float((ms + fused).sum()), 1.0)
-        first, last = np.searchsorted(reached, [_RARE, 1 - _RARE])
-        last = min(int(last), len(starts) - 1)
+        first, last = np.searchsorted(reached, [_RARE, 1 - _RARE]).clip(max=len(starts) - 1).tolist()
         step = max(1, math.ceil((last + 1 - first) / N_BIN))
         n_bin = math.ceil((last + 1 - first) / step)
         width = float(starts[1] - starts[0]) if len(starts) > 1 else 1.0

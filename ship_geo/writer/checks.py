@@ -29,6 +29,9 @@ _FOREIGN = frozenset(
     for name in group.split()
 )
 
+_LONGEST_NAME = 200
+"""Bytes of a name; file systems take 255, and hidden names beside it are longer."""
+
 
 def format_of(path: PathLike, to: str = "auto") -> Format:
     """Return what an output is to be, by its suffix unless it is told.
@@ -95,6 +98,9 @@ def check_output(
         msg = f"the output must be a file on a local disk, got {path}; write it locally and copy it"
         raise OutputError(msg)
     target = Path(path).resolve()
+    if (n_byte_of_name := len(os.fsencode(target.name))) > _LONGEST_NAME:
+        msg = f"the name of the output must fit into {_LONGEST_NAME} bytes, got {n_byte_of_name}; shorten it"
+        raise OutputError(msg)
     if to == "zarr":
         _check_store(path, target, inputs)
     else:
