@@ -74,16 +74,20 @@ def cost_of(config: SharpenerConfig) -> float:
 
 
 def at_cost(config: SharpenerConfig, budget: float) -> SharpenerConfig:
-    """Return the network with as many features as cost nearest to `budget`."""
+    """Return the network with as many features as cost nearest to `budget`; SHIP's dense blocks grow by nearly as many.
 
-    def wider(n_feature: int) -> SharpenerConfig:
-        growth = {"n_growth": n_feature} if isinstance(config, ShipSharpeningConfig) else {}
+    Widths of SHIP are even, as its dense blocks halve their channels; their growth makes up for the coarse steps.
+    """
+    is_ship = isinstance(config, ShipSharpeningConfig)
+
+    def wider(n_feature: int, more: int = 0) -> SharpenerConfig:
+        growth = {"n_growth": n_feature + more} if is_ship else {}
         return dataclasses.replace(config, n_feature=n_feature, **growth)
 
-    step = 2 if isinstance(config, ShipSharpeningConfig) else 1  # its dense blocks halve their channels
-    widths = range(2, MAX_FEATURE, step)
+    widths = range(4, MAX_FEATURE, 2) if is_ship else range(2, MAX_FEATURE)
     above = bisect.bisect_left(widths, budget, key=lambda width: cost_of(wider(width)))
-    near = [wider(width) for width in widths[max(0, above - 1) : above + 1]]
+    changes = (-2, 0, 2) if is_ship else (0,)
+    near = [wider(width, more) for width in widths[max(0, above - 1) : above + 1] for more in changes]
     return min(near, key=lambda one: abs(cost_of(one) - budget))
 
 

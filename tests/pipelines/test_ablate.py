@@ -98,8 +98,8 @@ def test_every_variant_costs_what_the_whole_network_costs() -> None:
     names = ("evolve", "integrate", "memorise")
     assert set(variants) == {"ship++", "ship", *(f"without {name}" for name in names), "order 1", "order 2", "order 4"}
     budget = SCRIPT["cost_of"](whole)
-    for name, config in variants.items():
-        assert SCRIPT["cost_of"](config) == pytest.approx(budget, rel=0.1 if name == "ship" else 0.04)
+    for config in variants.values():
+        assert SCRIPT["cost_of"](config) == pytest.approx(budget, rel=0.05)
         assert config.n_stage == whole.n_stage
     for name in names:
         assert [getattr(variants[f"without {name}"], other) for other in names] == [other != name for other in names]
