@@ -64,7 +64,7 @@ class ChipPack:
             raise ProductError(msg) from error
         check_chips(chips, groups, path)
         if n_band not in (None, chips.shape[1]):
-            msg = f"chips have {n_band} bands, as the network has, got {chips.shape[1]} in {path}; pass another pack"
+            msg = f"chips must have {n_band} bands, got {chips.shape[1]} in {path}; pass another pack"
             raise ProductError(msg)
         mean = np.zeros(chips.shape[:2], np.float32)
         std = np.zeros_like(mean)

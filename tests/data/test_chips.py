@@ -141,5 +141,5 @@ def test_pack_of_other_arrays_is_refused(tmp_path: Path, shape: tuple[int, ...],
 
 def test_pack_with_other_bands_than_wanted_is_refused(pack_file: Path) -> None:
     assert ChipPack.from_file(pack_file, 4).chips.shape[1] == 4
-    with pytest.raises(ProductError, match="chips have 3 bands, as the network has, got 4 in"):
+    with pytest.raises(ProductError, match="chips must have 3 bands, got 4 in"):
         ChipPack.from_file(pack_file, 3)

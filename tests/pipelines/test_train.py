@@ -221,7 +221,7 @@ def test_config_that_cannot_work_is_told(
     ("name", "message"),
     [
         ("empty", "a pack has chips (n, band, row, col) of uint8 and n cities, got (0, 4, 96, 96)"),
-        ("three bands", "chips have 4 bands, as the network has, got 3"),
+        ("three bands", "chips must have 4 bands, got 3"),
         ("city", "a pack has chips (n, band, row, col) of uint8 and n cities"),
         ("float", "a pack has chips (n, band, row, col) of uint8 and n cities"),
     ],
