@@ -28,9 +28,14 @@ def read_run(path: Path) -> dict[str, Any]:
             saved = torch.load(path, weights_only=True, map_location="cpu")
         except (EOFError, LookupError, RuntimeError, TypeError, UnpicklingError, ValueError) as error:
             raise CheckpointError(_no_run(path)) from error
-    if not isinstance(saved, dict) or not {"state_dict", "global_step"} <= saved.keys():
+    if not isinstance(saved, dict) or not isinstance(saved.get("global_step"), int) or not _is_state(saved):
         raise CheckpointError(_no_run(path))
     return saved
+
+
+def _is_state(saved: Mapping[str, Any]) -> bool:
+    state = saved.get("state_dict")
+    return isinstance(state, dict) and all(isinstance(name, str) for name in state)
 
 
 def _no_run(path: Path) -> str:

@@ -62,6 +62,7 @@ def folder(tmp_path: Path) -> Path:
     }
     torch.save(saved, tmp_path / "last.ckpt")
     torch.save({"weights": 1}, tmp_path / "other.ckpt")
+    torch.save({"state_dict": {1: 2}, "global_step": 4}, tmp_path / "odd.ckpt")
     (tmp_path / "cut.ckpt").write_bytes((tmp_path / "last.ckpt").read_bytes()[:-900])
     (tmp_path / "ok.toml").write_text(CONFIG)
     (tmp_path / "wide.toml").write_text(CONFIG.replace("n_feature = 4", "n_feature = 6"))
@@ -89,6 +90,7 @@ def content(folder: Path) -> dict[str, bytes]:
         ("last.ckpt notes.txt w.safetensors", 2, "a config is a TOML file"),
         ("ok.toml ok.toml w.safetensors", 1, "a run is read from what pipelines/train.py saved"),
         ("other.ckpt ok.toml w.safetensors", 1, "a run is read from what pipelines/train.py saved"),
+        ("odd.ckpt ok.toml w.safetensors", 1, "a run is read from what pipelines/train.py saved"),
         ("cut.ckpt ok.toml w.safetensors", 1, "a run is read from what pipelines/train.py saved"),
     ],
 )

@@ -11,14 +11,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
 
+from ship_geo.errors import ShipGeoError
 from ship_geo.nn import ShipPlusPlus, ShipPlusPlusConfig
 from ship_geo.nn.checkpoint import save_checkpoint
+from ship_geo.training import StopWhereNotFinite
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "pipelines" / "train.py"
@@ -265,3 +268,11 @@ def test_run_stops_where_its_loss_is_not_finite(tmp_path: Path, pack: Path, trai
     assert "a run has finite losses and weights, got a loss of" in done.output
     assert "after 2 steps; lower the rate" in done.output
     assert last.read_bytes() == good
+
+
+def test_weights_that_are_not_finite_are_not_saved() -> None:
+    network = torch.nn.Linear(1, 1)
+    StopWhereNotFinite().on_save_checkpoint(SimpleNamespace(global_step=3), network, {})
+    network.bias.data.fill_(torch.nan)
+    with pytest.raises(ShipGeoError, match="got weights that are not after 3 steps; lower the rate"):
+        StopWhereNotFinite().on_save_checkpoint(SimpleNamespace(global_step=3), network, {})
