@@ -82,13 +82,14 @@ class Case:
 
     def __post_init__(self) -> None:
         """Refuse arrays that are no pair."""
-        n_band, ref = len(self.sensor.roles), self.ref
-        is_pair = self.ms.shape[:-2] == (n_band,) and self.pan.ndim == 2 and self.ms.size and self.pan.size  # noqa: PLR2004
-        if not is_pair or (ref is not None and ref.shape != (n_band, *self.pan.shape)):
+        n_band, parts = len(self.sensor.roles), [self.ms, self.pan, *([] if self.ref is None else [self.ref])]
+        is_pair = self.ms.shape[:-2] == (n_band,) and all(part.size and part.dtype.kind in "iuf" for part in parts)
+        is_pair &= self.pan.ndim == 2 and all(part.shape == (n_band, *self.pan.shape) for part in parts[2:])  # noqa: PLR2004
+        if not is_pair:
+            told = ", ".join(f"{part.shape} {part.dtype}" for part in parts)
             msg = (
-                f"a pair has ms (band, row, col) with the {n_band} bands of its sensor, pan (row, col), and ref on the "
-                f"grid of pan, got {self.ms.shape}, {self.pan.shape} and {None if ref is None else ref.shape} in "
-                f"{self.name}; correct it"
+                f"a pair has numbers in ms (band, row, col), here of {n_band} bands, in pan (row, col), and perhaps in "
+                f"ref on the grid of pan, got {told} in {self.name}; correct it"
             )
             raise ProductError(msg)
 

@@ -231,7 +231,7 @@ def places_of(out: Path, inputs: Sequence[Path]) -> tuple[Path, Path]:
 @click.option("--baseline", "baselines", multiple=True, type=click.Choice(list(METHODS)), help="Default: all.")
 @click.option("--resolution", "resolutions", default="reduced,full", show_default=True, callback=_resolutions)
 @click.option("--sensor", help="Where files do not tell it.")
-@click.option("--precision", default="auto", show_default=True)
+@click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True)
 @click.option("--adapt", "adapted", is_flag=True, help="Measure networks that are fitted to each pair, too.")
 @click.option("--as-published", is_flag=True, help="Cut 20 leading, 21 trailing pixels, mirror incomplete Q2n blocks.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write OUT.md and OUT.json.")

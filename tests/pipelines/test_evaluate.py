@@ -260,6 +260,7 @@ def test_scores_are_those_of_the_metrics(scripts, folder):
         ([], 2, "got no source; pass SOURCES or --pack"),
         (["SOURCE", "--resolution", "half"], 2, "resolutions are reduced and full, got 'half'"),
         (["SOURCE", "--out", "missing/table"], 2, "the folder of --out exists, got missing"),
+        (["SOURCE", "--precision", "float17"], 2, "'float17' is not one of 'auto', 'float32', 'bfloat16'"),
         (["SOURCE", "--out", "SOURCE/folder"], 2, "--out names files, got the folder"),
         (["SOURCE", "--out", "SOURCE/meta"], 2, "a file to be written must not be one of the inputs"),
         (["SOURCE", "--model", "ihs"], 2, "the model is one of auto, exp, brovey, bt-h"),
@@ -288,8 +289,9 @@ META = {"sensor": "QB", "bits": 11, "pan_offset_px": [0, 0]}
         (json.dumps({"field": META | {"sensor": "Hubble"}}), "Hubble"),
         (json.dumps({"field": META | {"pan_offset_px": 0}}), "got TypeError"),
         (json.dumps({"flat": META}), "got KeyError('ms')"),
-        (json.dumps({"swapped": META}), "a pair has ms (band, row, col) with the 1 bands of its sensor"),
-        (json.dumps({"misfit": META}), "and ref on the grid of pan"),
+        (json.dumps({"swapped": META}), "a pair has numbers in ms (band, row, col), here of 1 bands"),
+        (json.dumps({"texts": META}), "got (4, 8, 8) <U"),
+        (json.dumps({"misfit": META}), "got (4, 8, 8) uint16, (32, 32) uint16, (4, 8, 8) uint16 in misfit"),
         (json.dumps({"missing": META}), "got FileNotFoundError"),
     ],
 )
@@ -297,6 +299,7 @@ def test_arrays_that_are_no_pairs_fail_with_a_sentence(scripts, folder, meta, me
     ms, pan = np.ones((4, 8, 8), np.uint16), np.ones((32, 32), np.uint16)
     np.savez(folder / "flat.npz", pan=pan)
     np.savez(folder / "swapped.npz", ms=pan[None, None], pan=ms)
+    np.savez(folder / "texts.npz", ms=ms.astype(str), pan=pan)
     np.savez(folder / "misfit.npz", ms=ms, pan=pan, ref=ms)
     (folder / "meta.json").write_text(meta)
     done = run(scripts, folder, "--baseline", "exp", "--model", "exp")
