@@ -18,6 +18,9 @@ from ship_geo.nn import ShipPlusPlusConfig
 from ship_geo.training import Schedule
 
 TABLES = ("run", "network", "schedule", "simulation", "trainer", "publish")
+PRECISIONS = ("auto", "16-mixed", "16-true", "bf16-mixed", "bf16-true", "32-true", "64-true")
+"""Of Lightning; ``"auto"`` is what `ship_geo.training.trainer_precision` chooses."""
+
 RATIO = 4
 """Regions are multiples of it: the largest ratio of simulated pairs."""
 
@@ -37,7 +40,7 @@ class Run:
     weight_decay, ema
         Of AdamW, and of the averaged weights.
     precision
-        ``"auto"``, or what Lightning takes.
+        One of `PRECISIONS`.
     val_every, val_steps, val_region
         Steps between two validations, steps of one, and the region of its chips.
     save_every
@@ -70,6 +73,9 @@ class Run:
             raise ArgumentError(msg)
         if not 0 <= self.seed < 2**32:
             msg = f"the seed of [run] is from 0 to 2**32 - 1, got {self.seed}; correct the config"
+            raise ArgumentError(msg)
+        if self.precision not in PRECISIONS:
+            msg = f"precision of [run] is one of {', '.join(PRECISIONS)}, got {self.precision!r}; correct the config"
             raise ArgumentError(msg)
         sides = (self.region, self.val_region)
         if min(sides) <= 2 * MARGIN or any(side % RATIO for side in sides):

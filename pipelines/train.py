@@ -227,8 +227,8 @@ def make_trainer(settings: Settings, out: Path, first: int) -> lightning.Trainer
             ],
         )
     except (MisconfigurationException, TypeError, ValueError) as error:
-        msg = f"precision of [run] and [trainer] are what Lightning takes, got {run.precision}, {place} ({error})"
-        raise ArgumentError(f"{msg}; correct the config") from error
+        msg = f"[trainer] is what Lightning takes here, got {place} ({error}); correct the config"
+        raise ArgumentError(msg) from error
 
 
 def make_task(settings: Settings, start: Path | None) -> PansharpeningTask:

@@ -195,6 +195,7 @@ def test_unknown_variant_is_refused_with_the_list_of_known_ones(ablate: Callable
     ("old", "new", "code", "message"),
     [
         ("seed = 1", "", 2, "got seed unknown or missing"),
+        ('precision = "auto"', 'precision = "17"', 2, "precision of [run] is one of auto, 16-mixed"),
         ("n_stage = 1", "n_stages = 1", 2, "got n_stages unknown or missing"),
         ('licence = "MIT"', "", 2, "got licence unknown or missing"),
         ("overlap = 16", "overlap = 60", 2, "the overlap of [publish] is half a window at most"),
