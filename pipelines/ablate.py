@@ -26,7 +26,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,12 +34,15 @@ from typing import Any
 import click
 import lightning
 import torch
+from cases import read_cases
 from lightning.pytorch.callbacks import EMAWeightAveraging
+from script import Script
+from settings import Publish, Settings
 from torch.utils.data import DataLoader
 
 from ship_geo.baselines import METHODS
 from ship_geo.data.chips import ChipPack, ChipSteps
-from ship_geo.data.simulation import SimulationConfig
+from ship_geo.errors import ArgumentError, ProductError
 from ship_geo.fusers import pick_device
 from ship_geo.nn.checkpoint import save_checkpoint
 from ship_geo.nn.cost import multiply_adds
@@ -48,7 +50,8 @@ from ship_geo.nn.registry import build_sharpener
 from ship_geo.nn.sharpener import SharpenerConfig
 from ship_geo.nn.ship_plus_plus import ShipPlusPlusConfig
 from ship_geo.nn.ship_sharpening import ShipSharpeningConfig
-from ship_geo.training import PansharpeningTask, Schedule, trainer_precision
+from ship_geo.training import PansharpeningTask, Schedule, StopWhereNotFinite, trainer_precision
+from ship_geo.writer.aside import aside
 
 WHOLE = "ship++"
 MECHANISMS = ("evolve", "integrate", "memorise")
@@ -95,57 +98,56 @@ def at_cost(config: SharpenerConfig, budget: float) -> SharpenerConfig:
 class Recipe:
     """What all runs share; `record` is what makes runs comparable."""
 
-    settings: Mapping[str, Any]
+    settings: Settings
     train: ChipPack
     val: ChipPack
     schedule: Schedule
     precision: str
     record: Mapping[str, Any]
+    publish: Publish
+
+    def __post_init__(self) -> None:
+        """Refuse regions that are larger than the chips, before the first run and not after it."""
+        self.steps(self.settings.run.seed)
+        self.checks()
 
     @classmethod
     def read(cls, config: Path, train: Path, val: Path, steps: int | None) -> Recipe:
         """Read config and packs; `steps` shortens or prolongs the schedule, its fall in proportion."""
-        settings = tomllib.loads(config.read_text())
-        schedule = Schedule(**settings["schedule"])
+        settings = Settings.read(config)
+        schedule, n_band = settings.schedule, settings.network.n_band
         if steps:
             fall = max(1, round(schedule.fall * steps / schedule.steps))
             schedule = dataclasses.replace(schedule, steps=steps, fall=fall)
-        precision = trainer_precision(settings["run"]["precision"], pick_device("auto"))
+        precision = trainer_precision(settings.run.precision, pick_device("auto"))
         record = {
-            "run": {**settings["run"], "precision": precision},
-            "simulation": settings["simulation"],
+            "run": {**settings.tables["run"], "precision": precision},
+            "simulation": settings.tables["simulation"],
             "schedule": dataclasses.asdict(schedule),
             "packs": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (train, val)},
         }
-        return cls(settings, ChipPack.from_file(train), ChipPack.from_file(val), schedule, precision, record)
+        packs = (ChipPack.from_file(path, n_band) for path in (train, val))
+        return cls(settings, *packs, schedule, precision, record, settings.publish)
 
     def steps(self, seed: int) -> ChipSteps:
         """Batches of a run."""
-        run = self.settings["run"]
-        scales = tuple(run.get("scales", (1,)))
-        return ChipSteps(self.train, self.schedule.steps, run["batch_size"], run["region"], seed, scales)
+        run = self.settings.run
+        return ChipSteps(self.train, self.schedule.steps, run.batch_size, run.region, seed, run.scales)
 
     def checks(self) -> ChipSteps:
         """Validation pairs, the same for all runs, at the scales that are trained on."""
-        run = self.settings["run"]
-        scales = tuple(run.get("scales", (1,)))
-        return ChipSteps(self.val, run["val_steps"], 4, run["val_region"], run["seed"] + 1, scales)
+        run = self.settings.run
+        return ChipSteps(self.val, run.val_steps, 4, run.val_region, run.seed + 1, run.scales)
 
     def task(self, config: SharpenerConfig, seed: int) -> PansharpeningTask:
         """Network with the initial weights of a seed."""
         lightning.seed_everything(seed, verbose=False)
-        ranges = {
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in self.settings["simulation"].items()
-        }
-        return PansharpeningTask(
-            config, SimulationConfig(**ranges), self.schedule, self.settings["run"]["weight_decay"]
-        )
+        return PansharpeningTask(config, self.settings.simulation, self.schedule, self.settings.run.weight_decay)
 
 
 def train(recipe: Recipe, config: SharpenerConfig, seed: int, weights: Path) -> dict[str, Any]:
     """Train one variant with one seed, write its weights and return its figures."""
-    task = recipe.task(config, seed)
+    task, batches, checks = recipe.task(config, seed), recipe.steps(seed), recipe.checks()
     trainer = lightning.Trainer(
         max_steps=recipe.schedule.steps,
         max_epochs=-1,
@@ -157,15 +159,15 @@ def train(recipe: Recipe, config: SharpenerConfig, seed: int, weights: Path) -> 
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[EMAWeightAveraging(decay=recipe.settings["run"]["ema"])],
+        callbacks=[EMAWeightAveraging(decay=recipe.settings.run.ema), StopWhereNotFinite()],
     )
     start = time.perf_counter()
-    trainer.fit(task, DataLoader(recipe.steps(seed), batch_size=None))
+    trainer.fit(task, DataLoader(batches, batch_size=None))
     seconds = time.perf_counter() - start
-    (scores,) = trainer.validate(task, DataLoader(recipe.checks(), batch_size=None), verbose=False)
+    (scores,) = trainer.validate(task, DataLoader(checks, batch_size=None), verbose=False)
     metrics = {name.removeprefix("val/"): float(value) for name, value in scores.items()}
     network = task.network.cpu()
-    save_checkpoint(weights, network, metrics=metrics, **recipe.settings["publish"])
+    save_checkpoint(weights, network, metrics=metrics, **dataclasses.asdict(recipe.publish))
     layers, fourier = multiply_adds(network, COST_WINDOW)
     return {
         "config": dataclasses.asdict(config),
@@ -180,18 +182,52 @@ def train(recipe: Recipe, config: SharpenerConfig, seed: int, weights: Path) -> 
 
 def score_scenes(folder: Path, weights: Path, opponents: Path) -> float:
     """Mean over scenes of ERGAS against the best classical method, whose figures are kept in a file."""
-    best = json.loads(opponents.read_text()) if opponents.exists() else None
+    best = read_json(opponents) if opponents.exists() else None
     with tempfile.TemporaryDirectory() as scratch:
         table = Path(scratch) / "table"
         words = [folder, "--model", weights, "--resolution", "reduced", "--out", table]
         words += [] if best is None else ["--baseline", "exp"]
         command = [sys.executable, Path(__file__).with_name("evaluate.py"), *words]
-        subprocess.run([str(word) for word in command], check=True, capture_output=True)  # noqa: S603
+        done = subprocess.run([str(word) for word in command], check=False, capture_output=True, text=True)  # noqa: S603
+        if done.returncode:
+            click.echo(done.stderr, err=True, nl=False)
+            msg = (
+                f"scenes are measured by pipelines/evaluate.py, got its exit code {done.returncode} on {folder}, see "
+                "above; correct the scenes and repeat the command: the run is kept"
+            )
+            raise ProductError(msg)
         rows = json.loads(table.with_suffix(".json").read_text())["rows"]
     if best is None:
         best = {row["scene"]: min(row["scores"][name]["ergas"] for name in METHODS if name != "exp") for row in rows}
-        opponents.write_text(json.dumps(best, indent=1))
+        write_text(opponents, json.dumps(best, indent=1))
+    if strange := [row["scene"] for row in rows if row["scene"] not in best]:
+        msg = f"all runs of a table are measured on the same scenes, got {strange[0]} beside {opponents}; pass those"
+        raise ArgumentError(msg)
     return statistics.mean(row["scores"][weights.stem]["ergas"] / best[row["scene"]] for row in rows)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a file of an earlier call.
+
+    Raises
+    ------
+    ProductError
+        If it is damaged.
+    """
+    try:
+        known = json.loads(path.read_text())
+    except ValueError:
+        known = None
+    if not isinstance(known, dict):
+        msg = f"what an ablation wrote is JSON, got {path}, which is damaged; delete it, and it is made anew"
+        raise ProductError(msg)
+    return known
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file, whole or not at all."""
+    with aside(path, overwrite=True) as made:
+        made.write_text(text)
 
 
 @contextmanager
@@ -208,8 +244,8 @@ def claimed(path: Path) -> Iterator[bool]:
 
 def read_runs(folder: Path, record: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Finished runs; those of another recipe would not compare."""
-    runs = [json.loads(path.read_text()) for path in sorted(folder.glob("run_*.json"))]
-    if any(run["recipe"] != record for run in runs):
+    runs = [read_json(path) for path in sorted(folder.glob("run_*.json"))]
+    if any(run.get("recipe") != record for run in runs):
         msg = f"all runs of a table have one config, steps and packs, got others in {folder}; pass another --out"
         raise click.UsageError(msg)
     return runs
@@ -285,7 +321,7 @@ def as_markdown(rows: list[dict[str, Any]], record: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-@click.command()
+@click.command(cls=Script)
 @click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--train", "train_pack", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--val", "val_pack", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -305,14 +341,16 @@ def main(
     chosen: tuple[str, ...],
 ) -> None:
     """Train all variants of CONFIG's network, seed by seed, and write the table."""
-    out.mkdir(parents=True, exist_ok=True)
     recipe = Recipe.read(config, train_pack, val_pack, steps)
     read_runs(out, recipe.record)
-    variants = variants_of(ShipPlusPlusConfig(**recipe.settings["network"]))
+    variants = variants_of(recipe.settings.network)
     if unknown := set(chosen) - set(variants):
         msg = f"a variant is one of {', '.join(variants)}, got {', '.join(sorted(unknown))}; choose one of them"
         raise click.UsageError(msg)
-    first = recipe.settings["run"]["seed"]
+    if scenes:
+        next(read_cases(scenes))  # fails now, not after hours, where there are none
+    out.mkdir(parents=True, exist_ok=True)
+    first = recipe.settings.run.seed
     for seed in range(first, first + seeds):
         for name in chosen or variants:
             run_once(recipe, out, name, variants[name], seed, scenes)
@@ -324,30 +362,29 @@ def run_once(recipe: Recipe, out: Path, name: str, config: SharpenerConfig, seed
     stem = out / f"run_{name.replace(' ', '_')}_{seed}"
     note, weights = stem.with_suffix(".json"), stem.with_suffix(".safetensors")
     with claimed(stem.with_suffix(".lock")) as is_mine:
-        if not is_mine or (note.exists() and not _lacks_scenes(note, scenes)):
+        if not is_mine:
             return
-        known = json.loads(note.read_text()) if note.exists() else None
-        run = known or {"variant": name, "seed": seed, "recipe": recipe.record, **train(recipe, config, seed, weights)}
-        if scenes:
+        run = read_json(note) if note.exists() else {}
+        lacks_scenes = scenes is not None and "scenes_ergas_ratio" not in run.get("metrics", {})
+        if run and not lacks_scenes:
+            return
+        if not run:
+            run = {"variant": name, "seed": seed, "recipe": recipe.record, **train(recipe, config, seed, weights)}
+            write_text(note, json.dumps(run, indent=1))  # scoring may fail
+        if lacks_scenes:
             run["metrics"]["scenes_ergas_ratio"] = score_scenes(scenes, weights, out / "opponents.json")
-        part = note.with_suffix(".part")
-        part.write_text(json.dumps(run, indent=1))
-        part.replace(note)
+            write_text(note, json.dumps(run, indent=1))
     figures = ", ".join(f"{key} {value:.4f}" for key, value in run["metrics"].items())
     click.echo(f"{name}, seed {seed}: {figures}; {run['seconds_per_step']:.3f} s a step")
     write_table(out, recipe.record)
-
-
-def _lacks_scenes(note: Path, scenes: Path | None) -> bool:
-    return scenes is not None and "scenes_ergas_ratio" not in json.loads(note.read_text())["metrics"]
 
 
 def write_table(out: Path, record: Mapping[str, Any]) -> str:
     """Write the table of all finished runs as JSON and Markdown, and return the latter."""
     rows = tabulate(read_runs(out, record))
     text = as_markdown(rows, record)
-    (out / "table.json").write_text(json.dumps({"recipe": record, "rows": rows}, indent=1))
-    (out / "table.md").write_text(text)
+    write_text(out / "table.json", json.dumps({"recipe": record, "rows": rows}, indent=1))
+    write_text(out / "table.md", text)
     return text
 
 

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import click
 import numpy as np
@@ -26,7 +28,7 @@ from ship_geo import find_scenes, open_scene
 from ship_geo.data.chips import ChipPack
 from ship_geo.data.reader import ArrayPairReader, FilePairReader
 from ship_geo.degrade import degrade_pair
-from ship_geo.errors import ArgumentError
+from ship_geo.errors import ArgumentError, ProductError
 from ship_geo.grids import Grid, GridPair
 from ship_geo.ops.resample import degrade
 from ship_geo.scene import Scene
@@ -77,6 +79,19 @@ class Case:
     pan_valid: np.ndarray | None = None
     ref_valid: np.ndarray | None = None
     simulated: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse arrays that are no pair."""
+        n_band, parts = len(self.sensor.roles), [self.ms, self.pan, *([] if self.ref is None else [self.ref])]
+        is_pair = self.ms.shape[:-2] == (n_band,) and all(part.size and part.dtype.kind in "iuf" for part in parts)
+        is_pair &= self.pan.ndim == 2 and all(part.shape == (n_band, *self.pan.shape) for part in parts[2:])  # noqa: PLR2004
+        if not is_pair:
+            told = ", ".join(f"{part.shape} {part.dtype}" for part in parts)
+            msg = (
+                f"a pair has numbers in ms (band, row, col), here of {n_band} bands, in pan (row, col), and perhaps in "
+                f"ref on the grid of pan, got {told} in {self.name}; correct it"
+            )
+            raise ProductError(msg)
 
     @property
     def digest(self) -> str:
@@ -134,8 +149,17 @@ def read_cases(source: Path, sensor: str | None = None) -> Iterator[Case]:
     Raises
     ------
     ShipGeoError
-        When something cannot be opened.
+        When something cannot be opened, or there is no pair.
     """
+    n_case = 0
+    for n_case, case in enumerate(_cases_of(source, sensor), 1):  # noqa: B007  counted
+        yield case
+    if not n_case:
+        msg = f"a source holds pairs, got none in {source}; pass scenes, .h5 files or a folder with meta.json"
+        raise ProductError(msg)
+
+
+def _cases_of(source: Path, sensor: str | None) -> Iterator[Case]:
     if source.suffix == ".h5":
         yield from _from_h5(source, sensor)
     elif (source / "meta.json").is_file():
@@ -156,9 +180,6 @@ def _from_folder(folder: Path, sensor: str | None) -> Iterator[Case]:
             click.echo(f"left out {row.name}: {row.problem}", err=True)
             continue
         yield _of_scene(open_scene(row.source, product=row.name, sensor=sensor))
-    if found.empty:
-        msg = f"a source holds pairs, got none in {folder}; pass scenes, .h5 files or a folder with meta.json"
-        raise ArgumentError(msg)
 
 
 def _of_scene(scene: Scene) -> Case:
@@ -186,13 +207,35 @@ def _of_scene(scene: Scene) -> Case:
 
 
 def _from_arrays(folder: Path) -> Iterator[Case]:
-    for name, meta in json.loads((folder / "meta.json").read_text()).items():
-        with np.load(folder / f"{name}.npz") as arrays:
+    path = folder / "meta.json"
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise ProductError(_no_arrays(path, error)) from error
+    if not isinstance(known, dict):
+        raise ProductError(_no_arrays(path, known))
+    for name, meta in known.items():
+        yield _of_arrays(folder, name, meta)
+
+
+def _of_arrays(folder: Path, name: str, meta: Any) -> Case:
+    path = folder / f"{name}.npz"
+    try:
+        with np.load(path) as arrays:
             held = {key: arrays[key] for key in arrays}
-        row, col = meta["pan_offset_px"]
-        sensor = _sensor_of(meta["sensor"], len(held["ms"]))
-        case = Case(name, folder.name, held["ms"], held["pan"], RATIO, (float(row), float(col)), sensor, meta["bits"])
-        yield _with_reference(case, held["ref"]) if "ref" in held else case
+        row, col = map(float, meta["pan_offset_px"])
+        sensor, bits = _sensor_of(meta["sensor"], len(held["ms"])), int(meta["bits"])
+        case = Case(name, folder.name, held["ms"], held["pan"], RATIO, (row, col), sensor, bits)
+    except (AttributeError, EOFError, KeyError, OSError, TypeError, ValueError, BadZipFile, zlib.error) as error:
+        raise ProductError(_no_arrays(path, error)) from error
+    return _with_reference(case, held["ref"]) if "ref" in held else case
+
+
+def _no_arrays(path: Path, what: Any) -> str:
+    return (
+        "meta.json gives sensor, bits and pan_offset_px of each NAME.npz with ms, pan and perhaps ref, "
+        f"got {what!r} at {path}; correct it"
+    )
 
 
 def _from_h5(path: Path, sensor: str | None) -> Iterator[Case]:
@@ -201,11 +244,21 @@ def _from_h5(path: Path, sensor: str | None) -> Iterator[Case]:
     except ImportError as error:
         msg = f"reading {path.name} needs h5py, got no such package; python -m pip install 'ship-geo[benchmark]'"
         raise ArgumentError(msg) from error
-    with h5py.File(path) as file:
-        missing = [key for key in ("ms", "pan") if key not in file]
-        if missing:
-            msg = f"{path.name} holds ms, pan and perhaps gt, got {', '.join(file)}; pass a file of PanCollection"
-            raise ArgumentError(msg)
+    try:
+        file = h5py.File(path)
+    except OSError as error:
+        msg = f"tiles are read from HDF5, got {path} ({error}); fetch it again, or pass another"
+        raise ProductError(msg) from error
+    with file:
+        if any(getattr(file.get(key), "ndim", 0) != 4 for key in ("ms", "pan")):  # noqa: PLR2004  tile, band, row, col
+            msg = (
+                f"{path.name} holds ms, pan and perhaps gt, (tile, band, row, col), "
+                f"got {', '.join(file) or 'nothing'}; pass a file of PanCollection"
+            )
+            raise ProductError(msg)
+        if len({len(file[key]) for key in ("ms", "pan", "gt") if key in file}) > 1:
+            msg = f"ms, pan and gt of a file have as many tiles each, got others in {path}; fetch it again"
+            raise ProductError(msg)
         known = _sensor_of(sensor or _named_in(path.stem), file["ms"].shape[1])
         phase = None
         for index in range(len(file["ms"])):
@@ -249,6 +302,7 @@ def _sensor_of(name: str, n_band: int) -> Sensor:
 
 def _with_reference(case: Case, ref: np.ndarray) -> Case:
     """Set the reference, and the phase at which it, degraded, meets MS best: how the pair was made, to a quarter."""
+    case = replace(case, ref=ref)
     image, target = torch.from_numpy(ref.astype(np.float32)), torch.from_numpy(case.ms.astype(np.float32))
     steps = np.arange(-1, 1.01, 0.25)
     trials = [(case.phase[0] + float(row), case.phase[1] + float(col)) for row in steps for col in steps]
@@ -257,14 +311,19 @@ def _with_reference(case: Case, ref: np.ndarray) -> Case:
         made = degrade(image, target.shape[-2:], case.ratio, phase, case.sensor.gnyq_ms)
         return float((made - target)[:, 4:-4, 4:-4].square().mean())
 
-    return replace(case, ref=ref, phase=min(trials, key=misfit))
+    return replace(case, phase=min(trials, key=misfit))
 
 
 def simulate_cases(pack: Path, seed: int = 7) -> Iterator[Case]:
     """Pairs from the chips of a pack: table-like MTF gains, PAN a mix of the bands with a bent response, 8 bits."""
     random = np.random.default_rng(seed)
     sensor = Sensor.generic(("blue", "green", "red", "nir"), bits=8)
-    for index, chip in enumerate(ChipPack.from_file(pack).chips.numpy()):
+    chips = ChipPack.from_file(pack, len(sensor.roles)).chips.numpy()
+    if any(side % int(step) for side, step in zip(chips.shape[2:], RATIO, strict=True)):
+        msg = f"sides of chips are multiples of {RATIO}, got {chips.shape[2:]} in {pack}; cut them"
+        raise ProductError(msg)
+    shape = tuple(side // int(step) for side, step in zip(chips.shape[2:], RATIO, strict=True))
+    for index, chip in enumerate(chips):
         ref = chip[[2, 1, 0, 3]].astype(np.float32)
         gains = tuple(float(gain) for gain in random.uniform(0.22, 0.38, 4))
         weights = random.dirichlet((2, 2, 2, 1))
@@ -272,7 +331,7 @@ def simulate_cases(pack: Path, seed: int = 7) -> Iterator[Case]:
         pan = np.tensordot(weights, ref, 1) * (1 + 0.1 * random.standard_normal() * vegetation)
         pan += random.normal(0, 0.5, pan.shape)
         row, col = (float(shift) for shift in random.uniform(-0.25, 0.25, 2))
-        ms = degrade(torch.from_numpy(ref), (64, 64), RATIO, (row, col), gains).round().clamp(0, 255).numpy()
+        ms = degrade(torch.from_numpy(ref), shape, RATIO, (row, col), gains).round().clamp(0, 255).numpy()
         pan = pan.round().clip(0, 255)
         # The shift is there to be coped with: the pair is taken as aligned.
         pair = ms.astype(np.uint8), pan.astype(np.uint8)

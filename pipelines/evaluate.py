@@ -5,7 +5,8 @@ may be is told in `cases.py`. At reduced resolution a pair without a reference i
 MS through the MTF of its bands, PAN by antialiased cubic); at full resolution every pair is measured as it is, also one
 that was degraded before. Every method runs through the engine of the package, is rounded and clipped to what would be
 written, and is scored by `ship_geo.metrics`. A network is compared with the best classical method of each scene, EXP
-aside. With ``--out``, TABLE.md and TABLE.json are written; the former goes to the standard output otherwise.
+aside. With ``--out``, TABLE.md and TABLE.json are written, both or neither; the former goes to the standard output
+otherwise. Nothing to measure is a failure.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import click
 import numpy as np
 import torch
 from cases import Case, read_cases, simulate_cases
+from script import Script
 from tables import RESOLUTIONS, Row, summary, write_markdown
 
 import ship_geo
@@ -32,7 +34,7 @@ from ship_geo import metrics
 from ship_geo.adapt import adapt
 from ship_geo.baselines import METHODS
 from ship_geo.coarser import Pair
-from ship_geo.errors import ShipGeoError
+from ship_geo.errors import ProductError
 from ship_geo.fusers import ModelSpec, NetworkFuser, band_groups, load_fuser
 from ship_geo.inference import ReaderSource, fuse_block, gather_stats, to_dtype, value_limits
 from ship_geo.mixture import add_mixture
@@ -42,6 +44,8 @@ from ship_geo.nn.weights import resolve_weights
 from ship_geo.sampling import statistics_plan
 from ship_geo.stats import SceneStats
 from ship_geo.tiling import Plan, halo_for
+from ship_geo.writer.aside import aside
+from ship_geo.writer.checks import check_names
 
 FITTED = ", fitted"
 """What is added to the name of a network that was fitted to each pair."""
@@ -206,14 +210,28 @@ def _resolutions(_: click.Context, __: click.Parameter, value: str) -> tuple[str
     return chosen
 
 
-@click.command()
+def places_of(out: Path, inputs: Sequence[Path]) -> tuple[Path, Path]:
+    """Where the page and the record of a table go, if they can: neither into a folder's place nor into an input's."""
+    if not out.name or not out.parent.is_dir():
+        msg = f"the folder of --out exists, got {out}; make it first, and add a name"
+        raise click.UsageError(msg)
+    page, record = out.with_name(f"{out.name}.md"), out.with_name(f"{out.name}.json")
+    check_names({"--out": page}, inputs)
+    check_names({"--out": record}, inputs)
+    if taken := [path for path in (page, record) if path.is_dir()]:
+        msg = f"--out names files, got the folder {taken[0]}; choose another name"
+        raise click.UsageError(msg)
+    return page, record
+
+
+@click.command(cls=Script)
 @click.argument("sources", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @click.option("--pack", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Chips to simulate from.")
 @click.option("--model", "models", multiple=True, default=("auto",), show_default=True, help="Repeatable.")
 @click.option("--baseline", "baselines", multiple=True, type=click.Choice(list(METHODS)), help="Default: all.")
 @click.option("--resolution", "resolutions", default="reduced,full", show_default=True, callback=_resolutions)
 @click.option("--sensor", help="Where files do not tell it.")
-@click.option("--precision", default="auto", show_default=True)
+@click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True)
 @click.option("--adapt", "adapted", is_flag=True, help="Measure networks that are fitted to each pair, too.")
 @click.option("--as-published", is_flag=True, help="Cut 20 leading, 21 trailing pixels, mirror incomplete Q2n blocks.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write OUT.md and OUT.json.")
@@ -233,24 +251,25 @@ def main(  # noqa: PLR0913, PLR0917  one argument for each option
     if not sources and pack is None:
         msg = "there is something to measure, got no source; pass SOURCES or --pack"
         raise click.UsageError(msg)
-    if out is not None and not out.parent.is_dir():
-        msg = f"the folder of --out exists, got {out.parent}; make it first"
-        raise click.UsageError(msg)
-    try:
-        specs = named(models, baselines)
-        cases = _all_cases(sources, pack, sensor)
-        rows = list(_measured(cases, specs, resolutions, precision, as_published, adapted))
-    except ShipGeoError as error:
-        raise click.ClickException(str(error)) from error
+    metas = [source / "meta.json" for source in sources]
+    inputs = [*sources, *metas, *([] if pack is None else [pack]), *map(Path, models)]
+    places = None if out is None else places_of(out, inputs)
+    specs = named(models, baselines)
+    cases = _all_cases(sources, pack, sensor)
+    rows = list(_measured(cases, specs, resolutions, precision, as_published, adapted))
+    if not rows:
+        msg = "there is something to measure, got simulated pairs at full resolution only; pass --resolution reduced"
+        raise ProductError(msg)
     facts = known_facts(specs, precision, as_published=as_published)
     text = write_markdown(rows, facts)
-    if out is None:
+    if places is None:
         click.echo(text, nl=False)
         return
     totals = {name: summary(some) for name in resolutions if (some := [row for row in rows if row.resolution == name])}
     table = finite({**facts, "summary": totals, "rows": [asdict(row) for row in rows]})
-    out.with_name(f"{out.name}.json").write_text(json.dumps(table, indent=1, allow_nan=False))
-    out.with_name(f"{out.name}.md").write_text(text)
+    with aside(places[0], overwrite=True) as page, aside(places[1], overwrite=True) as record:
+        page.write_text(text)
+        record.write_text(json.dumps(table, indent=1, allow_nan=False))
 
 
 def _all_cases(sources: Iterable[Path], pack: Path | None, sensor: str | None) -> Iterator[Case]:

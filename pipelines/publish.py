@@ -3,22 +3,29 @@
 The averaged (EMA) weights are taken, as they are the ones that validation saw. Window and overlap, licence and the
 description of the training data come from the config's ``[publish]`` table. ``OUT.training.json`` lists every file that
 was trained and validated on with its SHA-256; the header of the weights holds the digest of that list. A checkpoint of
-before such lists needs ``--train-pack`` and ``--val-pack``, the packs it was made with.
+before such lists needs ``--train-pack`` and ``--val-pack``, the packs it was made with. Weights and their list replace
+such files only, and never an input.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
-import torch
+from runs import load_weights, read_run
+from script import Script
+from settings import Settings
 
 from ship_geo.data.training_files import TrainingFiles, files_of_pack, list_path
-from ship_geo.nn import ShipPlusPlus, ShipPlusPlusConfig
+from ship_geo.nn import ShipPlusPlus
 from ship_geo.nn.checkpoint import save_checkpoint
+from ship_geo.tuning import check_weights
+from ship_geo.writer.aside import aside
+from ship_geo.writer.checks import check_names
 
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -38,7 +45,21 @@ def files_of(saved: dict[str, Any], train: tuple[Path, ...], val: tuple[Path, ..
     return files
 
 
-@click.command()
+def check_places(out: Path, inputs: Sequence[Path]) -> None:
+    """Check that weights and their list replace no input, and nothing but such files.
+
+    Raises
+    ------
+    ArgumentError
+        If they would.
+    """
+    check_names({"OUT": out, "OUT.training.json": list_path(out)}, inputs)
+    check_weights(out)
+    if list_path(out).exists():
+        TrainingFiles.beside(out)
+
+
+@click.command(cls=Script)
 @click.argument("checkpoint", type=_EXISTING)
 @click.argument("config", type=_EXISTING)
 @click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
@@ -54,16 +75,18 @@ def main(
     val_pack: tuple[Path, ...],
 ) -> None:
     """Write OUT and the list beside it from CHECKPOINT by CONFIG."""
-    settings = tomllib.loads(config.read_text())
-    saved = torch.load(checkpoint, weights_only=True, map_location="cpu")
+    check_places(out, (checkpoint, config, *train_pack, *val_pack))
+    settings, saved = Settings.read(config), read_run(checkpoint)
     prefix = "network."
     state = {name[len(prefix) :]: value for name, value in saved["state_dict"].items() if name.startswith(prefix)}
-    network = ShipPlusPlus(ShipPlusPlusConfig(**settings["network"]))
-    network.load_state_dict(state)
+    network = ShipPlusPlus(settings.network)
+    load_weights(network, state, checkpoint)
     text = files_of(saved, train_pack, val_pack).to_json().encode()
     notes = {"training_files": hashlib.sha256(text).hexdigest()}
-    path = save_checkpoint(out, network, metrics=dict(metric), notes=notes, **settings["publish"])
-    list_path(out).write_bytes(text)
+    described = dataclasses.asdict(settings.publish)
+    with aside(list_path(out), overwrite=True) as listed:  # there are no weights without their list
+        listed.write_bytes(text)
+        path = save_checkpoint(out, network, metrics=dict(metric), notes=notes, **described)
     click.echo(f"step {saved['global_step']}, {path.stat().st_size} bytes -> {path}")
 
 

@@ -10,18 +10,17 @@ Wald's protocol; all steps where there is no pack to train on. A source is a fol
 as they have room for windows. ``--val-share`` of their ground is validated on and never trained on: scenes that
 overlap go to the same side. Whether scenes show ground that is measured elsewhere is up to whoever names them.
 
-Tables of the config: ``[run]`` (``precision`` and all that Lightning takes under that name, ``compile`` with a backend
-of torch.compile, ``workers`` that read ahead), ``[network]``, ``[schedule]``, ``[simulation]``, and ``[trainer]`` with
-``accelerator``, ``devices``, ``num_nodes`` and ``strategy`` as Lightning takes them: every device has batches of its
-own, of ``batch_size`` each.
+Tables of the config are told in `settings.py`: ``[run]``, ``[network]``, ``[schedule]``, ``[simulation]``, and
+``[trainer]`` with ``accelerator``, ``devices``, ``num_nodes`` and ``strategy`` as Lightning takes them: every device
+has batches of its own, of ``batch_size`` each. A loss or weights that are not finite stop the run; what was saved
+before stays.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,16 +29,19 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from runs import load_weights, read_run
+from script import Script
+from settings import Run, Settings
 
 from ship_geo.data.chips import ChipPack, ChipSteps
 from ship_geo.data.datamodule import PairDataModule
-from ship_geo.data.simulation import MARGIN, SimulationConfig
+from ship_geo.data.simulation import MARGIN
 from ship_geo.data.training_files import TrainingFiles, files_at, files_of_pack
-from ship_geo.errors import ShipGeoError
+from ship_geo.errors import ArgumentError, ShipGeoError
 from ship_geo.fusers import pick_device
-from ship_geo.nn import ShipPlusPlusConfig
 from ship_geo.nn.checkpoint import load_checkpoint
-from ship_geo.training import PansharpeningTask, Schedule, trainer_precision
+from ship_geo.training import PansharpeningTask, StopWhereNotFinite, trainer_precision
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
@@ -104,30 +106,30 @@ class Sources:
         held = files_at(path for scene in self.held for path in scene.files)
         return TrainingFiles(train, (files_of_pack(self.val) if self.val else {}) | held)
 
-    def batches(self, run: Mapping[str, Any], count: int, n_band: int) -> Dataset[Any]:
+    def batches(self, run: Run, count: int, n_band: int) -> Dataset[Any]:
         """Batches to train on, by index."""
         from ship_geo.data.reduced import MixedSteps
 
-        size, patch, seed = run["batch_size"], run["region"] - 2 * MARGIN, run["seed"]
+        size, patch, seed = run.batch_size, run.region - 2 * MARGIN, run.seed
         real = [
             pool(scenes, count, size, patch, seed + index, n_band) for index, scenes in enumerate(self.scenes) if scenes
         ]
-        scales = tuple(run.get("scales", (1,)))
-        chips = (
-            ChipSteps(ChipPack.from_file(self.train), count, size, run["region"], seed, scales) if self.train else None
-        )
+        chips = None
+        if self.train:
+            chips = ChipSteps(ChipPack.from_file(self.train, n_band), count, size, run.region, seed, run.scales)
         if not real:
             assert chips is not None  # noqa: S101  one of the two was asked for
             return chips
         return MixedSteps(chips, real, self.share, seed)
 
-    def checks(self, run: Mapping[str, Any], count: int, n_band: int) -> list[Dataset[Any]]:
+    def checks(self, run: Run, count: int, n_band: int) -> list[Dataset[Any]]:
         """Batches to validate on, by index: of chips and of scenes."""
-        seed, scales, checks = run["seed"] + 1, tuple(run.get("scales", (1,))), list["Dataset[Any]"]()
+        seed, checks = run.seed + 1, list["Dataset[Any]"]()
         if self.val:
-            checks.append(ChipSteps(ChipPack.from_file(self.val), count, CHECK_BATCH, run["val_region"], seed, scales))
+            pack = ChipPack.from_file(self.val, n_band)
+            checks.append(ChipSteps(pack, count, CHECK_BATCH, run.val_region, seed, run.scales))
         if self.held:
-            checks.append(pool(self.held, count, CHECK_BATCH, run["region"] - 2 * MARGIN, seed, n_band))
+            checks.append(pool(self.held, count, CHECK_BATCH, run.region - 2 * MARGIN, seed, n_band))
         return checks
 
 
@@ -200,45 +202,56 @@ def pool(scenes: Sequence[Scene], count: int, size: int, patch: int, seed: int, 
     )
 
 
-def make_trainer(settings: Mapping[str, Any], out: Path, first: int) -> lightning.Trainer:
+def make_trainer(settings: Settings, out: Path, first: int) -> lightning.Trainer:
     """Trainer of a run; `[trainer]` of the config says on what."""
-    run, steps = settings["run"], settings["schedule"]["steps"]
-    place = {"accelerator": "auto", "devices": 1, **settings.get("trainer", {})}
+    run, steps, place = settings.run, settings.schedule.steps, dataclasses.asdict(settings.trainer)
     device = torch.device("cpu") if place["accelerator"] == "cpu" else pick_device("auto")
-    return lightning.Trainer(
-        **place,
-        default_root_dir=out,
-        max_steps=steps,
-        max_epochs=-1,
-        precision=trainer_precision(run["precision"], device),
-        gradient_clip_val=1.0,
-        logger=CSVLogger(out, name="", version=f"from_{first}"),
-        val_check_interval=min(run["val_every"], steps),
-        log_every_n_steps=50,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,  # the datamodule deals the batches
-        callbacks=[
-            EMAWeightAveraging(decay=run["ema"]),
-            ModelCheckpoint(out, filename="last", every_n_train_steps=run["save_every"], enable_version_counter=False),
-        ],
-    )
+    try:
+        return lightning.Trainer(
+            **place,
+            default_root_dir=out,
+            max_steps=steps,
+            max_epochs=-1,
+            precision=trainer_precision(run.precision, device),
+            gradient_clip_val=1.0,
+            logger=CSVLogger(out, name="", version=f"from_{first}"),
+            val_check_interval=min(run.val_every, steps),
+            log_every_n_steps=50,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,  # the datamodule deals the batches
+            callbacks=[
+                EMAWeightAveraging(decay=run.ema),
+                StopWhereNotFinite(),
+                ModelCheckpoint(out, filename="last", every_n_train_steps=run.save_every, enable_version_counter=False),
+            ],
+        )
+    except (MisconfigurationException, TypeError, ValueError) as error:
+        msg = f"[trainer] is what Lightning takes here, got {place} ({error}); correct the config"
+        raise ArgumentError(msg) from error
 
 
-def make_task(settings: Mapping[str, Any], start: Path | None) -> PansharpeningTask:
+def make_task(settings: Settings, start: Path | None) -> PansharpeningTask:
     """Network of the config, with weights of `start` if there are."""
-    simulation = {key: tuple(v) if isinstance(v, list) else v for key, v in settings["simulation"].items()}
-    task = PansharpeningTask(
-        ShipPlusPlusConfig(**settings["network"]),
-        SimulationConfig(**simulation),
-        Schedule(**settings["schedule"]),
-        settings["run"]["weight_decay"],
-    )
+    task = PansharpeningTask(settings.network, settings.simulation, settings.schedule, settings.run.weight_decay)
     if start:
-        task.network.load_state_dict(load_checkpoint(start).state)
-    if backend := settings["run"].get("compile"):
+        load_weights(task.network, load_checkpoint(start).state, start)
+    if backend := settings.run.compile:
+        known = torch.compiler.list_backends(exclude_tags=())
+        if backend not in known:
+            msg = f"compile of [run] is one of {', '.join(known)}, got {backend!r}; correct the config"
+            raise ArgumentError(msg)
         task.network.compile(backend=backend)  # in place: names of weights stay as they are
     return task
+
+
+def steps_done(task: PansharpeningTask, last: Path) -> int:
+    """Steps of the run that goes on, whose network must be that of the task; 0 where there is none."""
+    if not last.exists():
+        return 0
+    saved = read_run(last)
+    load_weights(task, saved["state_dict"], last)
+    return int(saved["global_step"])
 
 
 def list_files(sources: Sources, start: Path | None) -> TrainingFiles:
@@ -246,7 +259,7 @@ def list_files(sources: Sources, start: Path | None) -> TrainingFiles:
     return sources.files() | TrainingFiles.beside(start) if start else sources.files()
 
 
-@click.command()
+@click.command(cls=Script)
 @click.argument("config", type=_EXISTING)
 @click.option("--train", type=_EXISTING, metavar="PACK", help="Chips to train on.")
 @click.option("--val", type=_EXISTING, metavar="PACK", help="Chips to validate on.")
@@ -272,30 +285,26 @@ def list_files(sources: Sources, start: Path | None) -> TrainingFiles:
     help="Share of the scenes' ground to validate on; by default 0 with --val, else 0.2.",
 )
 @click.option("--start", type=_EXISTING, help="Weights from which a new run starts.")
-@click.option("--threads", type=int, help="CPU threads; all cores when left out.")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads; all cores when left out.")
 def main(config: Path, out: Path, start: Path | None, threads: int | None, **named: Any) -> None:
     """Train by CONFIG, or go on with the run in OUT."""
     if threads:
         torch.set_num_threads(threads)
-    settings = tomllib.loads(config.read_text())
-    run, steps = settings["run"], settings["schedule"]["steps"]
-    if steps % run["save_every"]:
-        msg = f"steps are a multiple of save_every, got {steps} and {run['save_every']}; the last would be lost"
+    settings = Settings.read(config)
+    run, steps = settings.run, settings.schedule.steps
+    if steps % run.save_every:
+        msg = f"steps are a multiple of save_every, got {steps} and {run.save_every}; the last would be lost"
         raise click.UsageError(msg)
-    lightning.seed_everything(run["seed"])
-    task = make_task(settings, start)
-    try:
-        sources = Sources.find(run["region"] - 2 * MARGIN, **named)
-        last = out / "last.ckpt"
-        first = torch.load(last, weights_only=True, map_location="cpu")["global_step"] if last.exists() else 0
-        trainer = make_trainer(settings, out, first)
-        files = list_files(sources, start) if trainer.is_global_zero else TrainingFiles()
-        n_rank, n_band = trainer.num_devices * trainer.num_nodes, task.network.config.n_band
-        batches = sources.batches(run, steps * n_rank, n_band)
-        checks = sources.checks(run, -(-run["val_steps"] // n_rank) * n_rank, n_band)
-    except ShipGeoError as error:
-        raise click.ClickException(str(error)) from error
-    loaders = PairDataModule(batches, checks, first, files, run.get("workers", 0))
+    lightning.seed_everything(run.seed)
+    task, last = make_task(settings, start), out / "last.ckpt"
+    first = steps_done(task, last)
+    sources = Sources.find(run.region - 2 * MARGIN, **named)
+    trainer = make_trainer(settings, out, first)
+    files = list_files(sources, start) if trainer.is_global_zero else TrainingFiles()
+    n_rank, n_band = trainer.num_devices * trainer.num_nodes, settings.network.n_band
+    batches = sources.batches(run, steps * n_rank, n_band)
+    checks = sources.checks(run, -(-run.val_steps // n_rank) * n_rank, n_band)
+    loaders = PairDataModule(batches, checks, first, files, run.workers)
     trainer.fit(task, datamodule=loaders, ckpt_path=last if first else None, weights_only=True)
 
 

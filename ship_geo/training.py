@@ -7,7 +7,7 @@ learning rate rises, stays, and falls over the last steps, so that a run can be 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import lightning
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ship_geo.data.chips import ChipBatch
 from ship_geo.data.simulation import SimulatedBatch, SimulationConfig, simulate
-from ship_geo.errors import ArgumentError
+from ship_geo.errors import ArgumentError, ShipGeoError
 from ship_geo.fusers import pick_precision
 from ship_geo.losses import pansharpening_loss
 from ship_geo.nn.inputs import N_DETAIL, N_GUIDE, N_STREAM, BandStatistics
@@ -42,9 +42,12 @@ class Schedule:
     fall: int = 3000
 
     def __post_init__(self) -> None:
-        """Refuse a schedule without rise, run or fall."""
+        """Refuse a schedule without rise, run or fall, and a rate that is none."""
         if min(self.rise, self.steps, self.fall) < 1:
             msg = f"rise, steps and fall of a schedule are at least 1, got {self}; correct the config"
+            raise ArgumentError(msg)
+        if not 0 <= self.rate <= 1:
+            msg = f"the rate of a schedule is from 0 to 1, got {self}; correct the config"
             raise ArgumentError(msg)
 
     def factor(self, step: int) -> float:
@@ -146,6 +149,34 @@ class PansharpeningTask(lightning.LightningModule):
         optimizer = torch.optim.AdamW(self.network.parameters(), self.schedule.rate, weight_decay=self.weight_decay)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule.factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+class StopWhereNotFinite(lightning.Callback):
+    """Stops a run whose loss or weights are not finite, before the weights are saved: what was saved before stays."""
+
+    def on_before_backward(self, trainer: lightning.Trainer, _: lightning.LightningModule, loss: Tensor) -> None:
+        """Look at the loss of a step."""
+        if not bool(loss.isfinite()):
+            self._stop(f"a loss of {loss.detach().item()}", trainer)
+
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, _: dict[str, Any]
+    ) -> None:
+        """Look at the weights that would be saved."""
+        self._look(trainer, pl_module)
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Look at the weights of the last step."""
+        self._look(trainer, pl_module)
+
+    def _look(self, trainer: lightning.Trainer, task: lightning.LightningModule) -> None:
+        if not all(bool(part.isfinite().all()) for part in task.parameters()):
+            self._stop("weights that are not", trainer)
+
+    @staticmethod
+    def _stop(what: str, trainer: lightning.Trainer) -> None:
+        msg = f"a run has finite losses and weights, got {what} after {trainer.global_step} steps; lower the rate"
+        raise ShipGeoError(msg)
 
 
 def trainer_precision(precision: str, device: torch.device) -> str:

@@ -11,11 +11,12 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset
@@ -40,13 +41,20 @@ class ChipPack:
     scene_std: Tensor
 
     @classmethod
-    def from_file(cls, path: str | Path) -> ChipPack:
+    def from_file(cls, path: str | Path, n_band: int | None = None) -> ChipPack:
         """Read a pack.
+
+        Parameters
+        ----------
+        path
+            The file.
+        n_band
+            Bands that its chips must have; None: any.
 
         Raises
         ------
         ProductError
-            If the file is missing or is no pack.
+            If the file is missing, is no pack, or has other bands.
         """
         try:
             with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as pack:
@@ -54,6 +62,10 @@ class ChipPack:
         except (OSError, EOFError, KeyError, TypeError, ValueError, BadZipFile, zlib.error) as error:
             msg = f"training reads a pack of chips, got {path} ({error}); write one with pipelines/pack_chips.py"
             raise ProductError(msg) from error
+        check_chips(chips, groups, path)
+        if n_band not in (None, chips.shape[1]):
+            msg = f"chips must have {n_band} bands, got {chips.shape[1]} in {path}; pass another pack"
+            raise ProductError(msg)
         mean = np.zeros(chips.shape[:2], np.float32)
         std = np.zeros_like(mean)
         for group in np.unique(groups):
@@ -61,6 +73,29 @@ class ChipPack:
             values = chips[own].astype(np.float32)
             mean[own], std[own] = values.mean((0, 2, 3)), values.std((0, 2, 3))
         return cls(torch.from_numpy(chips), torch.from_numpy(mean), torch.from_numpy(std))
+
+
+def check_chips(chips: NDArray[Any], groups: NDArray[Any], path: str | Path) -> None:
+    """Check that arrays are those of a pack.
+
+    Parameters
+    ----------
+    chips, groups
+        What should be (n, band, row, col) uint8, and (n,) names.
+    path
+        Of the pack, for the message.
+
+    Raises
+    ------
+    ProductError
+        If they are not.
+    """
+    if chips.dtype != np.uint8 or chips.ndim != 4 or not chips.size or groups.shape != chips.shape[:1]:  # noqa: PLR2004
+        msg = (
+            f"a pack has chips (n, band, row, col) of uint8 and n cities, got {chips.shape} of {chips.dtype} and "
+            f"{groups.shape} in {path}; write one with pipelines/pack_chips.py"
+        )
+        raise ProductError(msg)
 
 
 def pack_sources(path: str | Path) -> dict[str, str]:

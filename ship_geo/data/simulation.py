@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ship_geo.errors import ArgumentError
 from ship_geo.nn.inputs import BandStatistics, network_streams
 from ship_geo.ops.mtf import mtf_sigma
 from ship_geo.ops.resample import upsample
@@ -84,6 +85,16 @@ class SimulationConfig:
     noise: float = 0.02
     haze: float = 0.7
     repeat: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse ratios that cannot be drawn, and gains that no filter has."""
+        weights = self.ratio_weights
+        if min(self.ratios) < 1 or len(weights) != len(self.ratios) or min(weights) < 0 or sum(weights) <= 0:
+            msg = f"every ratio has a weight, and one weight is above 0, got {self}; correct the config"
+            raise ArgumentError(msg)
+        if not 0 < self.gnyq[0] <= self.gnyq[1] < 1:
+            msg = f"gnyq is a range of gains between 0 and 1, got {self.gnyq}; correct the config"
+            raise ArgumentError(msg)
 
 
 @dataclass(frozen=True)

@@ -122,3 +122,24 @@ def test_what_is_no_pack_is_refused(tmp_path: Path, pack_file: Path) -> None:
     for path in (text, empty, bare, array, cut, tmp_path / "missing.npz"):
         with pytest.raises(ProductError, match=r"training reads a pack of chips, got .*; write one with"):
             ChipPack.from_file(path)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "n_city"),
+    [
+        ((2, 4, 24, 24), "float32", 2),
+        ((4, 24, 24), "uint8", 4),
+        ((0, 4, 24, 24), "uint8", 0),
+        ((2, 4, 24, 24), "u1", 3),
+    ],
+)
+def test_pack_of_other_arrays_is_refused(tmp_path: Path, shape: tuple[int, ...], dtype: str, n_city: int) -> None:
+    np.savez(tmp_path / "pack.npz", chips=np.zeros(shape, dtype), city=["a"] * n_city)
+    with pytest.raises(ProductError, match=r"a pack has chips \(n, band, row, col\) of uint8 and n cities, got"):
+        ChipPack.from_file(tmp_path / "pack.npz")
+
+
+def test_pack_with_other_bands_than_wanted_is_refused(pack_file: Path) -> None:
+    assert ChipPack.from_file(pack_file, 4).chips.shape[1] == 4
+    with pytest.raises(ProductError, match="chips must have 3 bands, got 4 in"):
+        ChipPack.from_file(pack_file, 3)

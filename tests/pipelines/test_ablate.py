@@ -24,8 +24,10 @@ region = 72
 weight_decay = 1e-4
 ema = 0.5
 precision = "auto"
+val_every = 4
 val_steps = 1
 val_region = 72
+save_every = 4
 
 [network]
 n_feature = 4
@@ -187,3 +189,53 @@ def test_unknown_variant_is_refused_with_the_list_of_known_ones(ablate: Callable
     done = ablate("--variant", "order 9")
     assert done.exit_code == 2
     assert "a variant is one of ship++, ship, without evolve" in done.output
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "message"),
+    [
+        ("seed = 1", "", 2, "got seed unknown or missing"),
+        ('precision = "auto"', 'precision = "17"', 2, "precision of [run] is one of auto, 16-mixed"),
+        ("n_stage = 1", "n_stages = 1", 2, "got n_stages unknown or missing"),
+        ('licence = "MIT"', "", 2, "got licence unknown or missing"),
+        ("overlap = 16", "overlap = 60", 2, "the overlap of [publish] is half a window at most"),
+        ("val_region = 72", "val_region = 200", 2, "regions fit into the chips at every scale, got 200"),
+        ("n_stage = 1", "n_stage = 1\nn_band = 3\nn_in = 18", 1, "chips must have 3 bands, got 4"),
+    ],
+)
+def test_config_that_cannot_work_is_told_before_a_run(
+    ablate: Callable[..., Result], tmp_path: Path, old: str, new: str, code: int, message: str
+) -> None:
+    (tmp_path / "config.toml").write_text(CONFIG.replace(old, new, 1))
+    done = ablate("--variant", "order 1", "--seeds", 1)
+    assert (done.exit_code, type(done.exception)) == (code, SystemExit), done.output
+    assert message in done.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_scenes_that_are_none_are_told_before_a_run(ablate: Callable[..., Result], tmp_path: Path) -> None:
+    (tmp_path / "nothing").mkdir()
+    done = ablate("--variant", "order 1", "--seeds", 1, "--scenes", tmp_path / "nothing")
+    assert (done.exit_code, type(done.exception)) == (1, SystemExit), done.output
+    assert "a source holds pairs, got none in" in done.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_run_is_kept_where_its_scenes_cannot_be_measured(
+    ablate: Callable[..., Result], tmp_path: Path, scenes: Path
+) -> None:
+    meta = json.loads((scenes / "meta.json").read_text())
+    (scenes / "meta.json").write_text(json.dumps({**meta, "gone": meta["field"]}))
+    done = ablate("--variant", "order 1", "--seeds", 1, "--scenes", scenes)
+    assert (done.exit_code, type(done.exception)) == (1, SystemExit), done.output
+    assert "gone.npz" in done.output
+    assert "got its exit code 1" in done.output
+    assert "scenes_ergas_ratio" not in runs_in(tmp_path / "out")["run_order_1_1"]["metrics"]
+
+
+def test_damaged_run_is_named(ablate: Callable[..., Result], tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "run_order_1_1.json").write_text('{"variant":')
+    done = ablate("--variant", "order 1", "--seeds", 1)
+    assert (done.exit_code, type(done.exception)) == (1, SystemExit), done.output
+    assert "run_order_1_1.json, which is damaged" in done.output

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 
 from ship_geo import metrics, pansharpen_scene
 from ship_geo.adapt import AdaptRecord
-from ship_geo.errors import ArgumentError
+from ship_geo.errors import ArgumentError, ProductError
 from ship_geo.fusers import ModelSpec
 from ship_geo.ops.resample import degrade
 from ship_geo.sensors import find_sensor
@@ -127,7 +127,7 @@ def test_what_is_no_benchmark_file_and_a_missing_package_are_told(scripts, tmp_p
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "wv3.h5", "w") as file:
         file["gt"] = np.zeros((1, 8, 8, 8))
-    with pytest.raises(ArgumentError, match=r"wv3.h5 holds ms, pan and perhaps gt, got gt; pass a file of Pan"):
+    with pytest.raises(ProductError, match=r"wv3.h5 holds ms, pan and perhaps gt, .* got gt; pass a file of Pan"):
         read(scripts, tmp_path / "wv3.h5")
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(ArgumentError, match=r"needs h5py, .* install 'ship-geo\[benchmark\]'"):
@@ -152,7 +152,7 @@ def test_scenes_are_read_with_their_masks_and_scored_as_they_would_be_written(sc
 
 
 def test_folder_without_pairs_is_refused(scripts, tmp_path):
-    with pytest.raises(ArgumentError, match="a source holds pairs, got none in"):
+    with pytest.raises(ProductError, match="a source holds pairs, got none in"):
         read(scripts, tmp_path)
 
 
@@ -260,11 +260,69 @@ def test_scores_are_those_of_the_metrics(scripts, folder):
         ([], 2, "got no source; pass SOURCES or --pack"),
         (["SOURCE", "--resolution", "half"], 2, "resolutions are reduced and full, got 'half'"),
         (["SOURCE", "--out", "missing/table"], 2, "the folder of --out exists, got missing"),
-        (["SOURCE", "--model", "ihs"], 1, "the model is one of auto, exp, brovey, bt-h"),
+        (["SOURCE", "--precision", "float17"], 2, "'float17' is not one of 'auto', 'float32', 'bfloat16'"),
+        (["SOURCE", "--out", "SOURCE/folder"], 2, "--out names files, got the folder"),
+        (["SOURCE", "--out", "SOURCE/meta"], 2, "a file to be written must not be one of the inputs"),
+        (["SOURCE", "--model", "ihs"], 2, "the model is one of auto, exp, brovey, bt-h"),
     ],
 )
 def test_wrong_usage_is_told_before_anything_is_measured(scripts, folder, arguments, code, words):
-    done = run(scripts, *(folder if argument == "SOURCE" else argument for argument in arguments))
-    assert done.exit_code == code
+    (folder / "folder.md").mkdir()
+    before = sorted(folder.iterdir())
+    done = run(scripts, *(argument.replace("SOURCE", str(folder)) for argument in arguments))
+    assert (done.exit_code, type(done.exception)) == (code, SystemExit), done.output
+    assert sorted(folder.iterdir()) == before
     assert words in " ".join(done.output.split())
     assert "done" not in done.output
+
+
+META = {"sensor": "QB", "bits": 11, "pan_offset_px": [0, 0]}
+
+
+@pytest.mark.parametrize(
+    ("meta", "message"),
+    [
+        ("", "meta.json gives sensor, bits and pan_offset_px"),
+        ("[1]", "meta.json gives sensor, bits and pan_offset_px"),
+        ("{}", "a source holds pairs, got none in"),
+        (json.dumps({"field": {"sensor": "QB"}}), "got KeyError('pan_offset_px')"),
+        (json.dumps({"field": META | {"sensor": "Hubble"}}), "Hubble"),
+        (json.dumps({"field": META | {"pan_offset_px": 0}}), "got TypeError"),
+        (json.dumps({"flat": META}), "got KeyError('ms')"),
+        (json.dumps({"swapped": META}), "a pair has numbers in ms (band, row, col), here of 1 bands"),
+        (json.dumps({"texts": META}), "got (4, 8, 8) <U"),
+        (json.dumps({"misfit": META}), "got (4, 8, 8) uint16, (32, 32) uint16, (4, 8, 8) uint16 in misfit"),
+        (json.dumps({"missing": META}), "got FileNotFoundError"),
+    ],
+)
+def test_arrays_that_are_no_pairs_fail_with_a_sentence(scripts, folder, meta, message):
+    ms, pan = np.ones((4, 8, 8), np.uint16), np.ones((32, 32), np.uint16)
+    np.savez(folder / "flat.npz", pan=pan)
+    np.savez(folder / "swapped.npz", ms=pan[None, None], pan=ms)
+    np.savez(folder / "texts.npz", ms=ms.astype(str), pan=pan)
+    np.savez(folder / "misfit.npz", ms=ms, pan=pan, ref=ms)
+    (folder / "meta.json").write_text(meta)
+    done = run(scripts, folder, "--baseline", "exp", "--model", "exp")
+    assert (done.exit_code, type(done.exception)) == (1, SystemExit), done.output
+    assert message in done.output
+
+
+def test_other_sources_without_pairs_fail_with_a_sentence(scripts, tmp_path):
+    pytest.importorskip("h5py")
+    (tmp_path / "wv3.h5").write_text("no tiles")
+    chips = np.zeros((1, 4, 32, 32), np.uint8)
+    np.savez(tmp_path / "pack.npz", chips=chips, city=["a"])
+    np.savez(tmp_path / "empty.npz", chips=chips[:0], city=[])
+    np.savez(tmp_path / "rgb.npz", chips=chips[:, :3], city=["a"])
+    (tmp_path / "nothing").mkdir()
+    for words, message in (
+        (["nothing"], "a source holds pairs, got none in"),
+        (["wv3.h5"], "tiles are read from HDF5, got"),
+        (["--pack", "empty.npz"], "a pack has chips (n, band, row, col) of uint8"),
+        (["--pack", "rgb.npz"], "chips must have 4 bands, got 3"),
+        (["--pack", "pack.npz", "--resolution", "full"], "got simulated pairs at full resolution only"),
+    ):
+        paths = [tmp_path / word if (tmp_path / word).exists() else word for word in words]
+        done = run(scripts, *paths, "--model", "exp")
+        assert (done.exit_code, type(done.exception)) == (1, SystemExit), (words, done.output)
+        assert message in done.output
