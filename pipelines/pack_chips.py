@@ -3,7 +3,7 @@
 Usage: ``python pipelines/pack_chips.py FOLDER INDEX.csv OUT.npz``. The index has the columns ``city``, ``year`` and
 ``file``; chips of one city and year share their scene statistics. Names and SHA-256 of the files go into the pack, and
 from there into the list of what weights were trained on. All chips that the index names must be there, of one shape and
-of uint8.
+of uint8; where it has the column ``split``, too, only those whose split is the name of FOLDER.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ def read_index(index: Path, folder: Path) -> list[dict[str, str]]:
     except (ValueError, csv.Error) as error:  # no UTF-8, or no CSV
         msg = f"an index is a CSV file of UTF-8, got {index} ({error}); write it anew"
         raise ProductError(msg) from error
+    if "split" in columns:
+        rows = [row for row in rows if row["split"] == folder.resolve().name]
     bare = sum(not all(row.get(name) for name in COLUMNS) for row in rows)
     if not rows or bare:
         msg = (

@@ -55,6 +55,15 @@ def test_pack_holds_what_the_index_names_under_the_name_it_was_given(
     assert pack(*words, "--overwrite").exit_code == 0
 
 
+def test_index_of_several_folders_gives_each_its_split(pack: Callable[..., Result], folder: Path) -> None:
+    rows = f"a,2020,a.tif,{folder.name}\nc,2020,c.tif,elsewhere\n"
+    (folder / "index.csv").write_text(f"city,year,file,split\n{rows}")
+    assert pack(folder, folder / "index.csv", folder / "pack.npz").exit_code == 0
+    assert list(pack_sources(folder / "pack.npz").values()) == ["a.tif"]
+    (folder / "index.csv").write_text("city,year,file,split\nc,2020,c.tif,elsewhere\n")
+    assert "got 0 rows" in pack(folder, folder / "index.csv", folder / "none.npz").output
+
+
 @pytest.mark.parametrize(
     ("index", "out", "code", "message"),
     [
