@@ -84,7 +84,7 @@ def content(folder: Path) -> dict[str, bytes]:
         ("last.ckpt ok.toml other.ckpt", 2, "weights replace weights only"),
         ("last.ckpt ok.toml notes.txt", 2, "weights replace weights only"),
         ("last.ckpt ok.toml a.safetensors", 2, "a list of training files is the JSON"),
-        ("last.ckpt ok.toml missing/a.safetensors", 1, "files are read and written, got"),
+        ("last.ckpt ok.toml missing/a.safetensors", 1, "the folder of the output must exist"),
         ("last.ckpt wide.toml w.safetensors", 1, "weights fit the network of the config"),
         ("last.ckpt bare.toml w.safetensors", 2, "got licence unknown or missing"),
         ("last.ckpt notes.txt w.safetensors", 2, "a config is a TOML file"),
