@@ -201,6 +201,7 @@ SLOW_COMMAND = (
 )
 
 
+@pytest.mark.slow
 def test_terminated_command_leaves_what_the_next_one_goes_on_with(pair: Any, tmp_path: Path) -> None:
     output = tmp_path / "fused.tif"
     with subprocess.Popen(

@@ -65,6 +65,7 @@ def read(path: Path) -> np.ndarray:
     return values
 
 
+@pytest.mark.slow
 def test_cluster_threads_and_one_thread_write_the_same_file(
     scene: Scene, client: Client, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:

@@ -29,6 +29,7 @@ def result_of(script: str, *arguments: str | int | Path) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_speed_has_a_row_for_everybody_and_two_ratios(tmp_path: Path, tiny_checkpoint: Path) -> None:
     report = result_of(
         "speed.py", "--size", 128, "--model", tiny_checkpoint, "--windows", 1, "--repeat", 1, "--folder", tmp_path
@@ -43,6 +44,7 @@ def test_speed_has_a_row_for_everybody_and_two_ratios(tmp_path: Path, tiny_check
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_the_whole_process_and_fails_above_the_limit(tmp_path: Path) -> None:
     done = run("memory.py", "--size", 128, "--model", "exp", "--limit", 50, "--folder", tmp_path, "--json")
     assert done.returncode == 1
@@ -94,6 +96,7 @@ def test_scene_is_a_pair_on_one_ground(tmp_path: Path) -> None:
             assert np.corrcoef(means, band.ravel())[0, 1] > 0.999
 
 
+@pytest.mark.slow
 def test_laziness_tells_what_a_window_reads_and_what_a_graph_costs(tmp_path: Path) -> None:
     sizes = ("--size", 512, "--graph-size", 8192, "--window", 64)
     (row,) = result_of("laziness.py", *sizes, "--model", "exp", "--folder", tmp_path)["results"]
